@@ -1,0 +1,67 @@
+"""Activations of any module of any vision network, and their comparison with brains and behaviour.
+
+The names below are imported when first used, so ``import thingsvision`` is quick.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .extraction import extract_features
+    from .features import Features, FeatureSet
+    from .plotting import plot_rdm
+    from .preprocessing import Preprocessing
+    from .rsa.comparison import compare_rdms
+    from .rsa.rdm import RDM, compute_rdm, load_rdm
+    from .stimuli import StimulusSet, load_stimuli
+    from .store import open_features
+    from .zoo import list_models, load_model, wrap_model
+
+_HOMES = {
+    "Features": "features",
+    "FeatureSet": "features",
+    "Preprocessing": "preprocessing",
+    "RDM": "rsa.rdm",
+    "StimulusSet": "stimuli",
+    "compare_rdms": "rsa.comparison",
+    "compute_rdm": "rsa.rdm",
+    "extract_features": "extraction",
+    "list_models": "zoo",
+    "load_model": "zoo",
+    "load_rdm": "rsa.rdm",
+    "load_stimuli": "stimuli",
+    "open_features": "store",
+    "plot_rdm": "plotting",
+    "wrap_model": "zoo",
+}
+
+__all__ = [
+    "RDM",
+    "FeatureSet",
+    "Features",
+    "Preprocessing",
+    "StimulusSet",
+    "compare_rdms",
+    "compute_rdm",
+    "extract_features",
+    "list_models",
+    "load_model",
+    "load_rdm",
+    "load_stimuli",
+    "open_features",
+    "plot_rdm",
+    "wrap_model",
+]
+__version__ = "3.0.0.dev0"
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

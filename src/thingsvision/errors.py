@@ -1,0 +1,136 @@
+"""Every exception that thingsvision raises on purpose.
+
+::
+
+    ThingsvisionError
+    ├── InvalidArgument      a value that is not allowed            (also a ValueError)
+    │   └── UnknownName      a name that nothing answers to
+    ├── StimulusError        stimuli that are missing, doubled or unreadable
+    │   └── ImageError       one image that cannot be decoded
+    ├── ModuleError          a module that cannot be captured as asked
+    ├── WeightsError         weights that are absent, unsafe or do not fit
+    ├── StoreError           a feature store that is unfinished, foreign or full
+    ├── MismatchError        records whose stimuli do not match
+    └── MissingPackage       an optional package that is not installed (also an ImportError)
+
+A message is a short paragraph: what was received, what is allowed (nearest
+first), and the next step. Problems of one kind are reported together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from difflib import SequenceMatcher
+
+
+class ThingsvisionError(Exception):
+    """Base of all errors that name a user's next step."""
+
+
+class InvalidArgument(ThingsvisionError, ValueError):
+    """A value that is not allowed."""
+
+
+class UnknownName(InvalidArgument):
+    """A name that nothing answers to."""
+
+
+class StimulusError(ThingsvisionError):
+    """Stimuli that are missing, doubled or unreadable."""
+
+
+class ImageError(StimulusError):
+    """One image that cannot be decoded."""
+
+
+class ModuleError(ThingsvisionError):
+    """A module that cannot be captured as asked."""
+
+
+class WeightsError(ThingsvisionError):
+    """Weights that are absent, unsafe or do not fit."""
+
+
+class StoreError(ThingsvisionError):
+    """A feature store that is unfinished, foreign or full."""
+
+
+class MismatchError(ThingsvisionError):
+    """Records whose stimuli do not match."""
+
+
+class MissingPackage(ThingsvisionError, ImportError):
+    """An optional package that is not installed."""
+
+
+def nearest(name: str, choices: Iterable[str], count: int = 5) -> list[str]:
+    """Sort the choices by likeness to a name and keep the best.
+
+    Parameters
+    ----------
+    name : str
+        What was received.
+    choices : iterable of str
+        What is allowed.
+    count : int
+        How many to keep at most.
+
+    Returns
+    -------
+    list of str
+        The likest first; those that hold the name, or are held by it, come before the others.
+
+    Examples
+    --------
+    >>> nearest("resnet5", ["alexnet", "resnet50", "resnet18"], count=2)
+    ['resnet50', 'resnet18']
+    """
+    wanted = name.lower()
+
+    def distance(choice: str) -> tuple[bool, float, str]:
+        other = choice.lower()
+        holds = wanted in other or other in wanted
+        return (not holds, -SequenceMatcher(None, wanted, other).ratio(), choice)
+
+    return sorted(choices, key=distance)[:count]
+
+
+def listing(items: Sequence[object], limit: int = 10) -> str:
+    """Join items with commas, naming the first ones and counting the rest.
+
+    Examples
+    --------
+    >>> listing(["a", "b", "c"], limit=2)
+    'a, b and 1 more'
+    """
+    shown = ", ".join(str(item) for item in items[:limit])
+    return shown if len(items) <= limit else f"{shown} and {len(items) - limit} more"
+
+
+def unknown(what: str, name: str, choices: Iterable[str], next_step: str = "") -> UnknownName:
+    """Make the error for a name that nothing answers to.
+
+    Parameters
+    ----------
+    what : str
+        The kind of thing, e.g. ``"module"``.
+    name : str
+        What was received.
+    choices : iterable of str
+        What is allowed; the nearest are shown.
+    next_step : str
+        A sentence that says what to do.
+
+    Returns
+    -------
+    UnknownName
+        To be raised by the caller.
+
+    Examples
+    --------
+    >>> print(unknown("format", "npz", ["npy", "hdf5"]))
+    There is no format 'npz'. Nearest: npy, hdf5.
+    """
+    allowed = nearest(name, choices)
+    hint = f" Nearest: {', '.join(allowed)}." if allowed else " There are none."
+    return UnknownName(f"There is no {what} {name!r}.{hint} {next_step}".rstrip())

@@ -1,0 +1,92 @@
+"""Names that stand for lazily loaded objects: sources, stores, dissimilarities, comparisons."""
+
+from __future__ import annotations
+
+import fnmatch
+import warnings
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from .errors import unknown
+
+
+class Registry(Mapping[str, Any]):
+    """Map names to objects that are imported when first asked for.
+
+    Parameters
+    ----------
+    kind : str
+        What the names stand for, in the singular; used in errors.
+    builtins : dict of str to str
+        Name → ``"package.module:attribute"``.
+    group : str, optional
+        Entry-point group through which other packages add names.
+
+    Examples
+    --------
+    >>> numbers = Registry("number", {"pi": "math:pi"})
+    >>> round(numbers["pi"], 2)
+    3.14
+    """
+
+    def __init__(self, kind: str, builtins: dict[str, str], group: str | None = None) -> None:
+        self.kind = kind
+        self.group = group
+        self._builtins = builtins
+        self._loaded: dict[str, Any] = {}
+
+    @cached_property
+    def _plugins(self) -> dict[str, EntryPoint]:
+        return {entry.name: entry for entry in entry_points(group=self.group)} if self.group else {}
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self._builtins
+        yield from (name for name in self._plugins if name not in self._builtins)
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._builtins or name in self._plugins
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._loaded:
+            if name in self._builtins:
+                module, _, attribute = self._builtins[name].partition(":")
+                self._loaded[name] = getattr(import_module(module), attribute)
+            elif name in self._plugins:
+                self._loaded[name] = self._plugins[name].load()
+            else:
+                raise unknown(self.kind, name, self)
+        return self._loaded[name]
+
+    def working(self) -> Iterator[tuple[str, Any]]:
+        """Yield names and objects; a plugin that cannot be loaded becomes a warning that names it."""
+        for name in self:
+            try:
+                yield name, self[name]
+            except Exception as error:
+                if name in self._builtins:
+                    raise
+                warnings.warn(
+                    f"The {self.kind} {name!r} ({self._plugins[name].value}) cannot be loaded: "
+                    f"{type(error).__name__}: {error}",
+                    stacklevel=2,
+                )
+
+
+def matching(pattern: str, names: list[str]) -> list[str]:
+    """Keep the names that a pattern of ``*`` and ``?`` matches, in their order.
+
+    Only ``*`` and ``?`` are wildcards; brackets stand for themselves.
+
+    Examples
+    --------
+    >>> matching("features.*", ["features", "features.0", "classifier"])
+    ['features.0']
+    """
+    literal = pattern.replace("[", "[[]")
+    return [name for name in names if fnmatch.fnmatchcase(name, literal)]
