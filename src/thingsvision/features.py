@@ -177,7 +177,9 @@ class FeatureSet(Mapping[str, Features]):
         return f"FeatureSet({count} stimuli; {listing(modules, 5)})"
 
 
-def as_features(data: Features | FeatureSet | ArrayLike) -> tuple[NDArray[Any], tuple[str, ...] | None]:
+def as_features(
+    data: Features | FeatureSet | ArrayLike,
+) -> tuple[NDArray[Any], tuple[str, ...] | None]:
     """Split features, or a plain array, into numbers and ids.
 
     Parameters

@@ -46,7 +46,9 @@ def require(package: str) -> ModuleType:
         return importlib.import_module(package)
     except ImportError as error:
         extra, purpose = EXTRAS.get(package, ("", "this"))
-        install = f'pip install ".[{extra}]" in this checkout' if extra else f"pip install {package}"
+        install = (
+            f'pip install ".[{extra}]" in this checkout' if extra else f"pip install {package}"
+        )
         raise MissingPackage(
             f"The package {package!r}, needed for {purpose}, cannot be imported ({error}). "
             f"Next step: {install}."

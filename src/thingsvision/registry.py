@@ -64,7 +64,7 @@ class Registry(Mapping[str, Any]):
         return self._loaded[name]
 
     def working(self) -> Iterator[tuple[str, Any]]:
-        """Yield names and objects; a plugin that cannot be loaded becomes a warning that names it."""
+        """Yield names and objects; a broken plugin becomes a warning that names it."""
         for name in self:
             try:
                 yield name, self[name]

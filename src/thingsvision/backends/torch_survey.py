@@ -1,0 +1,149 @@
+"""What a PyTorch network calls in a forward pass, and what each call returns."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from typing import Any
+
+from torch import Tensor, nn
+
+from .base import Module, Output, Path, Survey
+
+
+class Trace:
+    """What was called in one pass, in the order of return."""
+
+    def __init__(self) -> None:
+        self.shapes: dict[tuple[str, int], dict[Path, tuple[int, ...]]] = {}
+        self.calls: Counter[str] = Counter()
+        self.last_linear: tuple[str, int, Tensor] | None = None
+        self.classifier: tuple[str, int] | None = None
+        self.classifier_input: tuple[int, ...] = ()
+
+
+def trace_calls(model: nn.Module, forward: Callable[[], Any]) -> Trace:
+    """Note every call of every module during one forward pass."""
+    trace = Trace()
+    inputs: dict[str, tuple[int, ...]] = {}
+
+    def record(name: str) -> Callable[..., None]:
+        def hook(module: nn.Module, args: Any, output: Any) -> None:
+            call = trace.calls[name]
+            trace.calls[name] += 1
+            trace.shapes[name, call] = {path: tuple(t.shape) for path, t in leaves(output)}
+            if isinstance(module, nn.Linear) and isinstance(output, Tensor):
+                trace.last_linear = (name, call, output)
+                inputs[name] = tuple(args[0].shape) if args else ()
+
+        return hook
+
+    with ExitStack() as stack:
+        for name, module in model.named_modules():
+            stack.callback(module.register_forward_hook(record(name)).remove)
+        result = forward()
+    if trace.last_linear is not None and trace.last_linear[2] is result:
+        name, call, _ = trace.last_linear
+        trace.classifier, trace.classifier_input = (name, call), inputs[name]
+    trace.last_linear = None  # lets go of the tensor
+    return trace
+
+
+def survey_from(
+    model: nn.Module, two: Trace, three: Trace, bigger: Trace, *, larger: tuple[int, int],
+    method: str,
+) -> Survey:  # fmt: skip
+    order = {key: position for position, key in enumerate(two.shapes)}
+    modules = []
+    for name, module in model.named_modules():
+        outputs = []
+        for call in range(two.calls[name]):
+            other, big = three.shapes.get((name, call), {}), bigger.shapes.get((name, call), {})
+            for path, shape in two.shapes[name, call].items():
+                batch_axis = _batch_axis(module, shape, other.get(path))
+                rest = shape if batch_axis is None else _without(shape, batch_axis)
+                grown = big.get(path)
+                if grown is not None and batch_axis is not None:
+                    grown = _without(grown, batch_axis)
+                axes = name_axes(module, rest, grown, larger)
+                outputs.append(Output(call, path, rest, axes, batch_axis, order[name, call]))
+        modules.append(Module(name, type(module).__name__, two.calls[name], tuple(outputs)))
+    names = {id(module): name for name, module in model.named_modules()}
+    every = model.named_modules(remove_duplicate=False)
+    aliases = {name: names[id(module)] for name, module in every if name != names[id(module)]}
+    classifier, given = None, None
+    if two.classifier is not None:
+        classifier, call = two.classifier
+        shape = two.classifier_input
+        axes = ("feature",) if len(shape) == 2 else name_axes(None, shape[1:], None, larger)
+        batch_axis = 0 if shape[:1] == (2,) else None
+        given = Output(call, (), shape[1:], axes, batch_axis, order[classifier, call])
+    return Survey(tuple(modules[1:]), modules[0], classifier, given, aliases, method)
+
+
+def _batch_axis(
+    module: nn.Module, two: tuple[int, ...], three: tuple[int, ...] | None
+) -> int | None:
+    """Find the axis that follows the number of images: 2 in one pass, 3 in the other."""
+    if three is None or len(two) != len(three):
+        return None
+    changed = [axis for axis, pair in enumerate(zip(two, three, strict=True)) if pair[0] != pair[1]]
+    if len(changed) != 1 or (two[changed[0]], three[changed[0]]) != (2, 3):
+        return None
+    sequence_first = getattr(module, "batch_first", None) is False
+    return changed[0] if changed == [0] or (changed == [1] and sequence_first) else None
+
+
+def name_axes(
+    module: nn.Module | None,
+    shape: tuple[int, ...],
+    grown: tuple[int, ...] | None,
+    larger: tuple[int, int],
+) -> tuple[str, ...]:
+    """Name the axes of one stimulus's activation.
+
+    They are measured where the network takes images of another size: what grows with the
+    image is space, what stays is the channel. Elsewhere the type of the module decides,
+    and what neither tells is numbered.
+    """
+    if len(shape) == 1:
+        return ("feature",)
+    if grown is not None and len(grown) == len(shape) and grown != shape:
+        space = [axis for axis, length in enumerate(shape) if grown[axis] != length]
+        still = [axis for axis in range(len(shape)) if axis not in space]
+        names = {axis: f"axis{axis + 1}" for axis in range(len(shape))}
+        if len(still) == 1:
+            names[still[0]] = "channel"
+        if len(still) == 2 and len(shape) == 4:  # a clip: channel, time, height, width
+            names |= {still[0]: "channel", still[1]: "time"}
+        if len(space) == 1:
+            names[space[0]] = "token"
+        if len(space) == 2:
+            names |= {space[0]: "height", space[1]: "width"}
+        return tuple(names[axis] for axis in range(len(shape)))
+    if isinstance(module, _MAPS) and len(shape) == 3:
+        return ("channel", "height", "width")
+    if isinstance(module, _TOKENS) and len(shape) == 2:
+        return ("token", "channel")
+    return tuple(f"axis{axis + 1}" for axis in range(len(shape)))
+
+
+_MAPS = (nn.Conv2d, nn.BatchNorm2d, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d)
+_TOKENS = (nn.LayerNorm, nn.Linear, nn.MultiheadAttention, nn.TransformerEncoderLayer)
+
+
+def leaves(output: Any, path: Path = ()) -> Iterator[tuple[Path, Tensor]]:
+    """Walk through tuples, lists and dictionaries to the tensors in them."""
+    if isinstance(output, Tensor):
+        yield path, output
+    elif isinstance(output, Mapping):
+        for key, value in output.items():
+            yield from leaves(value, (*path, key))
+    elif isinstance(output, (tuple, list)):
+        for index, value in enumerate(output):
+            yield from leaves(value, (*path, index))
+
+
+def _without(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
+    return shape[:axis] + shape[axis + 1 :]

@@ -1,0 +1,357 @@
+"""Extraction: the only loop over batches.
+
+`plan` finds out what is to be done and refuses what cannot be; `extract_features` does it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32
+from tqdm.auto import tqdm
+
+from .backends.base import Capture
+from .errors import ImageError, InvalidArgument, StimulusError, listing
+from .features import FeatureSet
+from .preprocessing import preprocess
+from .provenance import digest_items, versions
+from .reduction import REDUCTIONS, Reduction, reduction_for
+from .stimuli import StimulusSet, load_stimuli
+from .store import STORES
+from .store.memory import MemoryStore
+from .zoo import Network
+
+log = logging.getLogger("thingsvision")
+
+# Batches that are decoded while another one is in the forward pass.
+AHEAD = 2
+
+Images = Float32[np.ndarray, "n_stimuli height width 3"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What an extraction will do.
+
+    Parameters
+    ----------
+    network : Network
+        The network.
+    stimuli : StimulusSet
+        The stimuli, in order.
+    captures : tuple of Capture
+        The modules, resolved.
+    reductions : dict of str to str or None
+        By module address.
+    size : (int, int)
+        Height and width of the network's input.
+    batch_size : int
+        Batches lie on a fixed grid of this size.
+    seed : int
+        For networks that are random in evaluation mode.
+    """
+
+    network: Network
+    stimuli: StimulusSet
+    captures: tuple[Capture, ...]
+    reductions: Mapping[str, str | None]
+    size: tuple[int, int]
+    batch_size: int
+    seed: int
+
+    @property
+    def starts(self) -> range:
+        """First row of each batch."""
+        return range(0, len(self.stimuli), self.batch_size)
+
+    @property
+    def axes(self) -> dict[str, tuple[str, ...]]:
+        """Names of the axes of each array."""
+        return {
+            capture.address: REDUCTIONS[name][1]
+            if (name := self.reductions[capture.address])
+            else capture.axes
+            for capture in self.captures
+        }
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of each array, ``(n_stimuli, ...)``, computed on an empty batch."""
+        shapes = {}
+        for capture in self.captures:
+            # An array of stride 0: the shape without the memory.
+            shape = (len(self.stimuli), *capture.shape)
+            name = self.reductions[capture.address]
+            one = np.broadcast_to(np.float32(0), (1, *capture.shape))
+            rest = REDUCTIONS[name][0](one).shape[1:] if name else shape[1:]
+            shapes[capture.address] = (len(self.stimuli), *rest)
+        return shapes
+
+    @property
+    def n_bytes(self) -> int:
+        """Size of all arrays, in bytes, as float32."""
+        return sum(4 * int(np.prod(shape, dtype=np.int64)) for shape in self.shapes.values())
+
+    @cached_property
+    def request(self) -> dict[str, Any]:
+        """What decides the features, in plain values."""
+        return {
+            "model": self.network.name,
+            "weights": {"kind": self.network.weights.get("kind"), "digest": self.network.digest},
+            "preprocessing": self.network.preprocessing.to_dict(),
+            "modules": {capture.address: self.reductions[capture.address]
+                        for capture in self.captures},
+            "stimuli": {"count": len(self.stimuli), "ids": digest_items(self.stimuli.ids)},
+            "batch_size": self.batch_size,
+            "seed": self.seed,
+        }  # fmt: skip
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """What made the features: enough to write the methods paragraph."""
+        card = self.network.card
+        return {
+            **self.request,
+            "weights": {**self.network.weights, "digest": self.network.digest},
+            "task": card.task,
+            "training_data": card.training_data,
+            "licence": card.licence,
+            "citation": card.citation,
+            "input_size": list(self.size),
+            "framework": self.network.backend.name,
+            "device": getattr(self.network.backend, "device", ""),
+            "versions": versions(),
+        }
+
+
+def plan(
+    network: Network,
+    stimuli: StimulusSet | Any,
+    modules: str | Sequence[str],
+    *,
+    reduction: Reduction = None,
+    flatten: bool = False,
+    batch_size: int = 32,
+    seed: int = 0,
+) -> Plan:
+    """Find out what an extraction will do, without a forward pass over the stimuli.
+
+    Parameters
+    ----------
+    network, stimuli, modules, reduction, flatten, batch_size, seed
+        As in `extract_features`.
+
+    Returns
+    -------
+    Plan
+        With the shape and size of each array.
+
+    Raises
+    ------
+    InvalidArgument, StimulusError, ModuleError
+        As in `extract_features`.
+    """
+    if not isinstance(stimuli, StimulusSet):
+        stimuli = load_stimuli(stimuli)
+    if batch_size < 1:
+        raise InvalidArgument(f"batch_size is {batch_size}; it is at least 1.")
+    if flatten and reduction not in (None, "flatten"):
+        raise InvalidArgument(
+            f"flatten=True is short for reduction='flatten', but reduction is {reduction!r}."
+        )
+    size = _input_size(network, stimuli)
+    patterns = [modules] if isinstance(modules, str) else list(modules)
+    survey = network.modules(size)
+    captures = survey.resolve(patterns)
+    if left_out := survey.left_out(patterns):
+        warnings.warn(
+            f"{len(left_out)} modules return no array with a row per stimulus of their own and "
+            f"were left out: {listing(left_out, 5)}.",
+            stacklevel=3,
+        )
+    wanted = "flatten" if flatten else reduction
+    reductions = {c.address: reduction_for(c.address, wanted) for c in captures}
+    return Plan(network, stimuli, tuple(captures), reductions, size, batch_size, seed)
+
+
+def extract_features(
+    network: Network,
+    stimuli: StimulusSet | Any,
+    modules: str | Sequence[str],
+    *,
+    out: str | os.PathLike[str] | None = None,
+    reduction: Reduction = None,
+    flatten: bool = False,
+    batch_size: int = 32,
+    seed: int = 0,
+    format: str = "npy",
+    progress: bool | None = None,
+) -> FeatureSet:
+    """Extract the activations of modules of a network for stimuli, in one pass.
+
+    Parameters
+    ----------
+    network : Network
+        From `load_model` or `wrap_model`.
+    stimuli : StimulusSet, or what `load_stimuli` takes
+        Rows of the result are in their order.
+    modules : str or sequence of str
+        Module addresses: names, with ``*`` and ``?`` as wildcards; ``name:k`` is the k-th call
+        of a module, ``name:*`` every one; ``name[i]`` is an element of a tuple;
+        ``penultimate`` is the input of the final classifier, ``output`` the network's output.
+    out : path, optional
+        Folder to write to, batch by batch; a run that was interrupted goes on where it
+        stopped. None keeps the features in memory.
+    reduction : str or dict of pattern to str, optional
+        What happens to an activation before it is kept, e.g. ``"flatten"``. None keeps the
+        shape.
+    flatten : bool
+        Short for ``reduction="flatten"``.
+    batch_size : int
+        Images in one forward pass.
+    seed : int
+        For networks that are random in evaluation mode.
+    format : str
+        Of the files in `out`.
+    progress : bool, optional
+        Show a progress bar on standard error; by default in a terminal.
+
+    Returns
+    -------
+    FeatureSet
+        Module address → `Features`, shape ``(n_stimuli, ...)``, in the framework's axis order.
+
+    Raises
+    ------
+    InvalidArgument
+        If an argument is not allowed.
+    StimulusError
+        If images are missing or unreadable, or would give inputs of different sizes.
+    ModuleError
+        If a module does not exist or cannot be captured.
+    StoreError
+        If `out` holds other features, or the disk is full.
+
+    Examples
+    --------
+    >>> import thingsvision as tv
+    >>> network = tv.load_model("torchvision/alexnet", pretrained=False, seed=0)
+    >>> images = np.zeros((2, 224, 224, 3), np.uint8)
+    >>> tv.extract_features(network, images, "features.10")["features.10"].shape
+    (2, 256, 13, 13)
+    """
+    work = plan(
+        network, stimuli, modules, reduction=reduction, flatten=flatten, batch_size=batch_size,
+        seed=seed,
+    )  # fmt: skip
+    store = MemoryStore() if out is None else STORES[format](out)
+    if store.begin(work.request, work.stimuli):
+        log.info("The features in %s are complete already; nothing was computed.", out)
+        return store.read()
+    _run(work, store, progress)
+    store.finish(work.stimuli, work.provenance)
+    return store.read()
+
+
+def _run(work: Plan, store: Any, progress: bool | None) -> None:
+    """Send every batch that the store lacks through the network."""
+    backend, model = work.network.backend, work.network.model
+    starts = [start for start in work.starts if not store.has(start)]
+    count = len(work.stimuli)
+    missing = sum(min(work.batch_size, count - start) for start in starts)
+    is_first = True
+    with tqdm(
+        total=count, initial=count - missing, unit=" images", dynamic_ncols=True,
+        disable=None if progress is None else not progress,
+    ) as bar:  # fmt: skip
+        for start, images, digests in _decoded(work, starts):
+            if is_first:
+                # One image to the end: every module must answer, as often as surveyed.
+                backend.run(
+                    model, images[:1], work.captures, work.reductions, seed=work.seed, full=True
+                )
+                is_first = False
+            arrays = backend.run(
+                model, images, work.captures, work.reductions, seed=work.seed + start
+            )
+            store.write(start, arrays, work.axes, digests, count)
+            bar.update(len(images))
+
+
+def _decoded(work: Plan, starts: Sequence[int]) -> Iterator[tuple[int, Images, list[str]]]:
+    """Decode batches in threads, some ahead of the forward pass; Pillow lets go of the lock."""
+    # sched_getaffinity knows how many cores this process may use; not every system has it.
+    affinity = getattr(os, "sched_getaffinity", None)
+    workers = len(affinity(0)) if affinity else os.cpu_count() or 1
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
+
+    def submit(start: int) -> tuple[int, Images, list[Future[str]]]:
+        rows = range(start, min(start + work.batch_size, len(work.stimuli)))
+        images = np.empty((len(rows), *work.size, 3), np.float32)
+        return start, images, [pool.submit(_decode, work, row, images[row - start]) for row in rows]
+
+    try:
+        coming = iter(starts)
+        queue = deque(submit(start) for start in islice(coming, AHEAD))
+        while queue:
+            start, images, futures = queue.popleft()
+            digests = _results(futures)
+            if (following := next(coming, None)) is not None:
+                queue.append(submit(following))
+            yield start, images, digests
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _decode(work: Plan, row: int, out: Float32[np.ndarray, "height width 3"]) -> str:
+    image, digest = work.stimuli.read(row)
+    array = preprocess(work.network.preprocessing, image)
+    if array.shape != out.shape:
+        raise ImageError(
+            f"{work.stimuli.ids[row]}: is {image.height} × {image.width} pixels, not what its "
+            "header said before; it was changed while this ran."
+        )
+    out[:] = array
+    return digest
+
+
+def _results(futures: Sequence[Future[str]]) -> list[str]:
+    digests, problems = [], []
+    for future in futures:
+        try:
+            digests.append(future.result())
+        except StimulusError as error:
+            problems.append(str(error))
+    if problems:
+        lines = "\n  ".join(problems)
+        raise StimulusError(
+            f"{len(problems)} images of a batch cannot be decoded:\n  {lines}\n"
+            "The batches before it are kept. Mend or remove the images and run again."
+        )
+    return digests
+
+
+def _input_size(network: Network, stimuli: StimulusSet) -> tuple[int, int]:
+    """Find the one size that all preprocessed images have."""
+    sizes = [network.preprocessing.shape(*size) for size in stimuli.sizes]
+    if len(set(sizes)) > 1:
+        examples = {size: name for name, size in zip(stimuli.ids, sizes, strict=True)}
+        shown = [f"{name}: {h} × {w}" for (h, w), name in examples.items()]
+        raise StimulusError(
+            f"{network.name} takes images as they come, without a crop, and these would be of "
+            f"{len(examples)} different sizes after preprocessing ({listing(shown, 3)}), so their "
+            "activations cannot be one array. Give the network a crop: "
+            "network.preprocessed(resize=256, crop=224), on the command line --resize 256 "
+            "--crop 224."
+        )
+    return sizes[0]

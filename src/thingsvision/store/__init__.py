@@ -1,0 +1,38 @@
+"""Feature stores: where activations are kept, and read lazily."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from ..features import FeatureSet
+from ..registry import Registry
+from .base import Store, read_meta
+
+STORES = Registry("format", {"npy": "thingsvision.store.npy:NpyStore"})
+
+
+def open_features(folder: str | os.PathLike[str]) -> FeatureSet:
+    """Open the features in a folder; they are read when they are used.
+
+    Parameters
+    ----------
+    folder : path
+        What `extract_features` wrote to.
+
+    Returns
+    -------
+    FeatureSet
+        Module address → `Features`.
+
+    Raises
+    ------
+    StoreError
+        If the folder holds no features, or unfinished ones.
+    """
+    folder = Path(folder).expanduser()
+    store: Store = STORES[read_meta(folder).get("format", "npy")](folder)
+    return store.read()
+
+
+__all__ = ["STORES", "Store", "open_features", "read_meta"]

@@ -1,0 +1,93 @@
+"""The contract of a model source: a zoo that is asked what it has."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ..preprocessing import Preprocessing
+
+if TYPE_CHECKING:
+    from .network import Network
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What is known of a model before it is loaded.
+
+    Parameters
+    ----------
+    name : str
+        Full spelling, ``source/name`` or ``source/name.weights``.
+    task : str
+        E.g. ``"classification"``.
+    weights : str or None
+        Name of the weights that the card speaks of: the default ones, if none were named.
+    all_weights : tuple of str
+        Names of all weights the source has for this model, the default first.
+    preprocessing : Preprocessing or None
+        As the weights ask for it; None where no single image can be fed.
+    parameters : int or None
+        Number of parameters.
+    classes : tuple of str
+        Names of the output's classes, if it has any.
+    training_data, licence, citation, url : str
+        As far as the source says.
+    refusal : str
+        Why the model cannot be used here; empty if it can.
+    """
+
+    name: str
+    task: str = ""
+    weights: str | None = None
+    all_weights: tuple[str, ...] = ()
+    preprocessing: Preprocessing | None = None
+    parameters: int | None = None
+    classes: tuple[str, ...] = ()
+    training_data: str = ""
+    licence: str = ""
+    citation: str = ""
+    url: str = ""
+    refusal: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the fields as plain values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which weights are wanted.
+
+    Parameters
+    ----------
+    pretrained : bool
+        Whether trained weights are wanted; otherwise a random initialisation.
+    weights : str or None
+        Name of the source's weights; None for the default ones.
+    file : str or None
+        Path of the user's own weights.
+    seed : int
+        Of the random initialisation.
+    device : str
+        Where to compute; ``"meta"`` gives a network without weights, for its modules' shapes.
+    """
+
+    pretrained: bool = True
+    weights: str | None = None
+    file: str | None = None
+    seed: int = 0
+    device: str = "auto"
+
+
+class Source(Protocol):
+    """What a file in this folder, or a package with an entry point, provides."""
+
+    def names(self) -> list[str]:
+        """List the models, without loading any."""
+
+    def card(self, name: str, weights: str | None = None) -> ModelCard:
+        """Describe a model, without loading or downloading it."""
+
+    def load(self, name: str, choice: Choice) -> Network:
+        """Build a model with the wanted weights."""

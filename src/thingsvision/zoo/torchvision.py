@@ -1,0 +1,191 @@
+"""torchvision: every model that its registry has, on the day it appears there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from torchvision import models
+from torchvision.transforms import InterpolationMode
+
+from ..backends.torch import TorchBackend
+from ..errors import InvalidArgument, unknown
+from ..preprocessing import Preprocessing, Size
+from .network import Network
+from .source import Choice, ModelCard
+from .weights import Build, downloaded, fitted, quiet, random, read_weights, skeleton
+
+CITATION = "TorchVision maintainers and contributors 2016, doi:10.5281/zenodo.10888104"
+REFUSALS = {
+    "optical_flow": "it compares two frames of a film, so a single image cannot be fed",
+}
+TASKS = ("segmentation", "detection", "video", "optical_flow", "quantization")
+# Clip length that video networks were trained with, where their weights do not tell.
+FRAMES = 16
+
+
+class Torchvision:
+    """The registry of torchvision, seen as a source."""
+
+    def names(self) -> list[str]:
+        """List the models of the registry."""
+        names: list[str] = models.list_models()
+        return names
+
+    def card(self, name: str, weights: str | None = None) -> ModelCard:
+        """Describe a model by the metadata of its weights."""
+        entries = {entry.name: entry for entry in models.get_model_weights(name)}
+        default = models.get_model_weights(name).DEFAULT.name if entries else None
+        chosen = weights or default
+        if chosen is not None and chosen not in entries:
+            raise unknown(f"set of weights for {name}", chosen, entries)
+        ordered = sorted(entries, key=lambda entry: entry != default)
+        task = _task(name)
+        card = partial(
+            ModelCard,
+            name=f"torchvision/{name}",
+            task=task,
+            weights=chosen,
+            all_weights=tuple(ordered),
+            citation=CITATION,
+            refusal=REFUSALS.get(task, ""),
+        )
+        if chosen is None:
+            return card()
+        meta = entries[chosen].meta
+        metrics = meta.get("_metrics", {})
+        return card(
+            preprocessing=_preprocessing(entries[chosen], name),
+            parameters=meta.get("num_params"),
+            classes=tuple(meta.get("categories") or ()),
+            training_data=_training_data(chosen, metrics),
+            licence=meta.get("license", "BSD-3-Clause (torchvision); see the recipe"),
+            url=meta.get("recipe") or meta.get("docs", ""),
+        )
+
+    def load(self, name: str, choice: Choice) -> Network:
+        """Build a model with the wanted weights."""
+        card = self.card(name, choice.weights)
+        if card.refusal or card.preprocessing is None:
+            raise InvalidArgument(
+                f"{card.name} cannot be used: {card.refusal or 'its preprocessing is unknown'}."
+            )
+        build = partial(_build, name)
+        record: dict[str, Any]
+        assumed = f"assumed: that of {card.weights}"
+        preprocessing = card.preprocessing
+        if choice.device == "meta":
+            model, record = skeleton(build), {"kind": "none"}
+        elif choice.file is not None:
+            variants = [{}, {"aux_logits": False}, {"aux_loss": True}]
+            model = fitted(build, read_weights(choice.file), repr(choice.file), variants)
+            record = {"kind": "file", "file": choice.file, "preprocessing": assumed}
+        elif not choice.pretrained:
+            model = random(build, choice.seed)
+            record = {"kind": "random", "seed": choice.seed, "preprocessing": assumed}
+        else:
+            entry = models.get_model_weights(name)[card.weights]
+            model = downloaded(lambda: _pretrained(name, entry), entry.url)
+            record = {"kind": "pretrained", "weights": card.weights, "url": entry.url}
+        backend = TorchBackend(choice.device, _frames(card))
+        full_name = f"{card.name}.{card.weights}" if record["kind"] == "pretrained" else card.name
+        return Network(full_name, model, backend, preprocessing, card, record)
+
+
+SOURCE = Torchvision()
+
+
+def _task(name: str) -> str:
+    parts = models.get_model_builder(name).__module__.split(".")
+    return next((task for task in TASKS if task in parts), "classification")
+
+
+def _build(name: str, **options: Any) -> Any:
+    for extra in ({"weights_backbone": None}, {}):
+        try:
+            return models.get_model(name, weights=None, **_quantized(name), **extra, **options)
+        except TypeError as error:
+            if "weights_backbone" not in str(error):
+                raise
+    raise AssertionError("unreachable")
+
+
+def _pretrained(name: str, entry: Any) -> Any:
+    return quiet(partial(models.get_model, name, weights=entry, **_quantized(name)))
+
+
+def _quantized(name: str) -> dict[str, bool]:
+    return {"quantize": True} if _task(name) == "quantization" else {}
+
+
+def _frames(card: ModelCard) -> int | None:
+    return FRAMES if card.task == "video" else None
+
+
+def _training_data(weights: str, metrics: dict[str, Any]) -> str:
+    scored = f"; evaluated on {', '.join(metrics)}" if metrics else ""
+    return f"{weights}{scored}"
+
+
+def _preprocessing(entry: Any, name: str) -> Preprocessing | None:
+    """Read the record from the preset that belongs to the weights."""
+    preset = entry.transforms()
+    read: Callable[..., Preprocessing] | None = PRESETS.get(type(preset).__name__)
+    return read(preset, f"torchvision {type(entry).__name__}.{entry.name}") if read else None
+
+
+def _size(values: Any) -> Size | None:
+    if values is None:
+        return None
+    return int(values[0]) if len(values) == 1 else (int(values[0]), int(values[1]))
+
+
+def _classification(preset: Any, origin: str) -> Preprocessing:
+    return Preprocessing(
+        resize=_size(preset.resize_size),
+        crop=_size(preset.crop_size),
+        interpolation=_interpolation(preset),
+        mean=tuple(preset.mean),
+        std=tuple(preset.std),
+        origin=origin,
+    )
+
+
+def _video(preset: Any, origin: str) -> Preprocessing:
+    return Preprocessing(
+        resize=_size(preset.resize_size),
+        crop=_size(preset.crop_size),
+        interpolation=_interpolation(preset),
+        antialias=False,
+        mean=tuple(preset.mean),
+        std=tuple(preset.std),
+        origin=origin,
+    )
+
+
+def _segmentation(preset: Any, origin: str) -> Preprocessing:
+    return Preprocessing(
+        resize=_size(preset.resize_size),
+        interpolation=_interpolation(preset),
+        mean=tuple(preset.mean),
+        std=tuple(preset.std),
+        origin=origin,
+    )
+
+
+def _detection(preset: Any, origin: str) -> Preprocessing:
+    return Preprocessing(origin=origin)
+
+
+def _interpolation(preset: Any) -> str:
+    return str(InterpolationMode(preset.interpolation).value)
+
+
+PRESETS: dict[str, Callable[[Any, str], Preprocessing]] = {
+    "ImageClassification": _classification,
+    "VideoClassification": _video,
+    "SemanticSegmentation": _segmentation,
+    "ObjectDetection": _detection,
+}
+__all__ = ["SOURCE", "Build", "Torchvision"]
