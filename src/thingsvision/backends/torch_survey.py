@@ -51,9 +51,15 @@ def trace_calls(model: nn.Module, forward: Callable[[], Any]) -> Trace:
 
 
 def survey_from(
-    model: nn.Module, two: Trace, three: Trace, bigger: Trace, *, larger: tuple[int, int],
+    model: nn.Module,
+    two: Trace,
+    three: Trace,
+    bigger: Trace,
+    *,
+    larger: tuple[int, int],
     method: str,
-) -> Survey:  # fmt: skip
+) -> Survey:
+    """Compare passes of two and three images, and of larger images, to tell the axes apart."""
     order = {key: position for position, key in enumerate(two.shapes)}
     modules = []
     for name, module in model.named_modules():
