@@ -85,7 +85,7 @@ def nearest(name: str, choices: Iterable[str], count: int = 5) -> list[str]:
     >>> nearest("resnet5", ["alexnet", "resnet50", "resnet18"], count=2)
     ['resnet50', 'resnet18']
     """
-    wanted = name.lower()
+    wanted = str(name).lower()
 
     def distance(choice: str) -> tuple[bool, float, str]:
         other = choice.lower()
@@ -96,14 +96,17 @@ def nearest(name: str, choices: Iterable[str], count: int = 5) -> list[str]:
 
 
 def listing(items: Sequence[object], limit: int = 10) -> str:
-    """Join items with commas, naming the first ones and counting the rest.
+    r"""Join items with commas on one line, naming the first ones and counting the rest.
 
     Examples
     --------
     >>> listing(["a", "b", "c"], limit=2)
     'a, b and 1 more'
+    >>> print(listing(["two\nlines"]))
+    'two\nlines'
     """
-    shown = ", ".join(str(item) for item in items[:limit])
+    texts = [str(item) for item in items[:limit]]
+    shown = ", ".join(text if text.isprintable() else repr(text) for text in texts)
     return shown if len(items) <= limit else f"{shown} and {len(items) - limit} more"
 
 
