@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
-from .errors import StimulusError, listing
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import StimulusError, listing, nearest
 from .images import SUFFIXES
 
 # What operating systems and notebooks leave behind; hidden files and folders count as well.
@@ -56,6 +59,42 @@ def find_images(root: Path) -> tuple[list[str], list[str], list[str]]:
         )
     images.sort(key=lambda path: nfc(path).split("/"))
     return images, [nfc(path) for path in images], sorted(others)
+
+
+def classes_of(names: Sequence[str]) -> tuple[NDArray[np.int64] | None, tuple[str, ...]]:
+    """Take the first folder of each name as its class, if every name has one.
+
+    Returns
+    -------
+    targets : array of int, shape (n_names,), or None
+        Index of each class.
+    classes : tuple of str
+        Sorted in code-point order, as the folders are.
+
+    Examples
+    --------
+    >>> classes_of(["cat/1.png", "dog/1.png", "cat/2.png"])
+    (array([0, 1, 0]), ('cat', 'dog'))
+    """
+    if any("/" not in name or name.startswith("../") for name in names):
+        return None, ()
+    return class_index([name.partition("/")[0] for name in names])
+
+
+def class_index(labels: Sequence[str]) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """Turn given classes into numbers, as `classes_of` does."""
+    labels = [nfc(label) for label in labels]
+    classes = tuple(sorted(set(labels)))
+    index = {name: number for number, name in enumerate(classes)}
+    return np.array([index[label] for label in labels], dtype=np.int64), classes
+
+
+def beside(path: Path) -> str:
+    """Name what lies beside a path that does not exist, the likest first."""
+    if not path.parent.is_dir():
+        return ""
+    near = nearest(path.name, [item.name for item in path.parent.iterdir()], 3)
+    return f" Beside it: {listing(near)}." if near else ""
 
 
 def _walk(

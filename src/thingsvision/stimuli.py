@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from .errors import ImageError, InvalidArgument, StimulusError, listing, nearest
-from .folders import find_images, nfc
+from .folders import beside, class_index, classes_of, find_images, nfc
 from .images import SUFFIXES, probe_image, read_image
 from .provenance import digest, digest_items
 from .tables import read_lines, read_table
@@ -248,7 +248,7 @@ def load_stimuli(
     if is_path and not path.exists():
         raise StimulusError(
             f"There is no folder or file {str(path)!r} (the current folder is "
-            f"{str(Path.cwd())!r}).{_siblings(path)}"
+            f"{str(Path.cwd())!r}).{beside(path)}"
         )
     is_folder = is_path and path.is_dir()
     if file_names is not None and not is_folder:
@@ -284,12 +284,11 @@ def _from_folder(root: Path, file_names: Any, ids: Sequence[str] | None) -> Stim
         )
     if others and file_names is None:
         warn(
-            f"Left out of {str(root)!r}, as they are no images ({len(others)}): "
-            f"{listing(others)}.",
+            f"Left out of {str(root)!r}, as they are no images ({len(others)}): {listing(others)}.",
             stacklevel=3,
         )
     sources = tuple(root / path for path in paths)
-    everything = StimulusSet(tuple(names), sources, *_classes(names), tuple(others))
+    everything = StimulusSet(tuple(names), sources, *classes_of(names), tuple(others))
     if file_names is not None:
         if isinstance(file_names, (str, os.PathLike)):
             file_names = read_lines(file_names)
@@ -326,7 +325,7 @@ def _from_paths(
     whole = [path.absolute() for path in files]
     base = (root or Path(os.path.commonpath([path.parent for path in whole]))).absolute()
     names = tuple(nfc(Path(os.path.relpath(path, base)).as_posix()) for path in whole)
-    indexed = _classes(names) if labels is None else _indexed(labels)
+    indexed = classes_of(names) if labels is None else class_index(labels)
     return _named(StimulusSet(names if ids is None else tuple(ids), tuple(files), *indexed), None)
 
 
@@ -359,13 +358,6 @@ def _pixels(item: Any) -> NDArray[Any]:
     return np.asarray(upright)
 
 
-def _siblings(path: Path) -> str:
-    if not path.parent.is_dir():
-        return ""
-    near = nearest(path.name, [item.name for item in path.parent.iterdir()], 3)
-    return f" Beside it: {listing(near)}." if near else ""
-
-
 def _is_unicode(name: str) -> bool:
     # Linux allows file names of any bytes; Python spells odd ones with lone surrogates.
     return not any("\ud800" <= character <= "\udfff" for character in name)
@@ -388,21 +380,6 @@ def _named(stimuli: StimulusSet, ids: Sequence[str] | None) -> StimulusSet:
         tuple(nfc(str(name)) for name in names), stimuli.sources, stimuli.targets, stimuli.classes,
         stimuli.left_out,
     )  # fmt: skip
-
-
-def _classes(names: Sequence[str]) -> tuple[NDArray[np.int64] | None, tuple[str, ...]]:
-    """Take the first folder as the class, if every image lies in one."""
-    folders = [name.partition("/")[0] for name in names]
-    if any("/" not in name or name.startswith("../") for name in names):
-        return None, ()
-    return _indexed(folders)
-
-
-def _indexed(labels: Sequence[str]) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    labels = [nfc(label) for label in labels]
-    classes = tuple(sorted(set(labels)))
-    index = {name: number for number, name in enumerate(classes)}
-    return np.array([index[label] for label in labels], dtype=np.int64), classes
 
 
 def _rows(wanted: Sequence[str], known: Sequence[str], what: str, lack: str) -> list[int]:

@@ -83,4 +83,5 @@ def _text(path: Path) -> str:
     except OSError as error:
         raise StimulusError(f"The list {str(path)!r} cannot be read: {error}.") from error
     except UnicodeDecodeError as error:
-        raise StimulusError(f"The list {str(path)!r} is no UTF-8 text; save it as UTF-8.") from error
+        message = f"The list {str(path)!r} is no UTF-8 text; save it as UTF-8."
+        raise StimulusError(message) from error

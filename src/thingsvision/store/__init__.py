@@ -7,7 +7,9 @@ from pathlib import Path
 
 from ..features import FeatureSet
 from ..registry import Registry
-from .base import Store, read_meta
+from .base import Store
+from .records import read_meta
+from .sink import Sink
 
 STORES = Registry("format", {"npy": "thingsvision.store.npy:NpyStore"})
 
@@ -31,8 +33,8 @@ def open_features(folder: str | os.PathLike[str]) -> FeatureSet:
         If the folder holds no features, or unfinished ones.
     """
     folder = Path(folder).expanduser()
-    store: Store = STORES[read_meta(folder).get("format", "npy")](folder)
+    store: Store = STORES[read_meta(folder)["format"]](folder)
     return store.read()
 
 
-__all__ = ["STORES", "Store", "open_features", "read_meta"]
+__all__ = ["STORES", "Sink", "Store", "open_features", "read_meta"]
