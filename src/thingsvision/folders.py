@@ -54,7 +54,7 @@ def find_images(root: Path) -> tuple[list[str], list[str], list[str]]:
         (images if is_image else others).append(path)
     if problems:
         raise StimulusError(
-            f"{len(problems)} folders cannot be read: {listing(problems, 100)}. "
+            f"{len(problems)} folders cannot be read: {listing(sorted(problems), 100)}. "
             "Allow yourself to read them, or give the list of files you want."
         )
     images.sort(key=lambda path: nfc(path).split("/"))
