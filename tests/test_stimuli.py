@@ -12,8 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-import thingsvision.folders
-import thingsvision.stimuli
 from thingsvision.errors import ImageError, InvalidArgument, StimulusError
 from thingsvision.folders import find_images
 from thingsvision.stimuli import StimulusSet, load_stimuli
@@ -164,7 +162,11 @@ def test_faulty_lists(image_folder: MakeFolder) -> None:
 )
 def test_table(image_folder: MakeFolder, separator: str, suffix: str, bom: str) -> None:
     folder = image_folder(["x/1.png", "y, z/2.png", "3.png"])
-    rows = [["Path", "note", "ID", "class"], ["y, z/2.png", "", "two", "b"], ["3.png", "", "3", "a"]]
+    rows = [
+        ["Path", "note", "ID", "class"],
+        ["y, z/2.png", "", "two", "b"],
+        ["3.png", "", "3", "a"],
+    ]
     text = "\r\n".join(separator.join(f'"{cell}"' for cell in row) for row in rows)
     (folder / f"table{suffix}").write_bytes((bom + text).encode())
     stimuli = load_stimuli(folder / f"table{suffix}")
@@ -196,7 +198,7 @@ def test_faulty_tables(image_folder: MakeFolder) -> None:
         load("name,x\n1.png,1\n")
     with pytest.raises(StimulusError, match="columns none"):
         load("")
-    with pytest.raises(StimulusError, match="'class' of .* is empty in 1 of 2 rows: 2"):
+    with pytest.raises(StimulusError, match=r"'class' of .* is empty in 1 of 2 rows: 2"):
         load("path,class\n1.png,a\n1.png\n")
     with pytest.raises(StimulusError, match="more than once: 1"):
         load("path,id\n1.png,1\n1.png,1\n")
@@ -384,7 +386,9 @@ def test_pillow_images_follow_the_rules_for_files(tmp_path: Path) -> None:
 
 def test_faulty_arrays() -> None:
     good, bright = np.zeros((8, 6, 3)), np.full((8, 6, 3), 255.0)
-    with pytest.raises(StimulusError, match=r"(?s)2 of 3 images.*'b'.*divide by 255.*'c'") as caught:
+    with pytest.raises(
+        StimulusError, match=r"(?s)2 of 3 images.*'b'.*divide by 255.*'c'"
+    ) as caught:
         load_stimuli([good, bright, np.zeros((3, 8, 6, 2))], ids=["a", "b", "c"])
     assert "'a'" not in str(caught.value)
     with pytest.raises(StimulusError, match="channels last"):
@@ -460,7 +464,7 @@ def test_broken_images_are_named_by_file(image_folder: MakeFolder) -> None:
         with pytest.raises(ImageError, match=r"images/b\.png"):
             action(1)
     arrays = StimulusSet(("x",), (np.full((2, 2), np.nan),))
-    with pytest.raises(ImageError, match="Stimulus 'x': .*NaN"):
+    with pytest.raises(ImageError, match=r"Stimulus 'x': .*NaN"):
         arrays.read(0)
 
 

@@ -4,7 +4,7 @@
 
     ThingsvisionError
     ├── InvalidArgument      a value that is not allowed            (also a ValueError)
-    │   └── UnknownName      a name that nothing answers to
+    │   └── UnknownName      a name that nothing answers to         (also a KeyError)
     ├── StimulusError        stimuli that are missing, doubled or unreadable
     │   └── ImageError       one image that cannot be decoded
     ├── ModuleError          a module that cannot be captured as asked
@@ -31,8 +31,10 @@ class InvalidArgument(ThingsvisionError, ValueError):
     """A value that is not allowed."""
 
 
-class UnknownName(InvalidArgument):
+class UnknownName(InvalidArgument, KeyError):
     """A name that nothing answers to."""
+
+    __str__ = Exception.__str__  # a KeyError would put its message in quotes
 
 
 class StimulusError(ThingsvisionError):

@@ -31,6 +31,17 @@ def open_features(folder: str | os.PathLike[str]) -> FeatureSet:
     ------
     StoreError
         If the folder holds no features, or unfinished ones.
+
+    Examples
+    --------
+    >>> import numpy as np, tempfile
+    >>> from thingsvision.extraction import extract_features
+    >>> from thingsvision.testing import toy_network
+    >>> folder = tempfile.mkdtemp()
+    >>> images = np.zeros((2, 8, 6, 3), np.uint8)
+    >>> _ = extract_features(toy_network(), images, "fc", out=folder)
+    >>> open_features(folder)
+    FeatureSet(2 stimuli; fc: 2 × 5)
     """
     folder = Path(folder).expanduser()
     store: Store = STORES[read_meta(folder)["format"]](folder)
