@@ -9,11 +9,13 @@ import logging
 import os
 import warnings
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -27,7 +29,7 @@ from .preprocessing import preprocess
 from .provenance import digest_items, versions
 from .reduction import REDUCTIONS, Reduction, reduction_for
 from .stimuli import StimulusSet, load_stimuli
-from .store import STORES
+from .store import STORES, Sink
 from .store.memory import MemoryStore
 from .zoo import Network
 
@@ -89,12 +91,10 @@ class Plan:
         """Shape of each array, ``(n_stimuli, ...)``, computed on an empty batch."""
         shapes = {}
         for capture in self.captures:
-            # An array of stride 0: the shape without the memory.
-            shape = (len(self.stimuli), *capture.shape)
             name = self.reductions[capture.address]
-            one = np.broadcast_to(np.float32(0), (1, *capture.shape))
-            rest = REDUCTIONS[name][0](one).shape[1:] if name else shape[1:]
-            shapes[capture.address] = (len(self.stimuli), *rest)
+            batch = np.empty((0, *capture.shape), np.float32)
+            shape = REDUCTIONS[name][0](batch).shape if name else batch.shape
+            shapes[capture.address] = (len(self.stimuli), *shape[1:])
         return shapes
 
     @property
@@ -111,7 +111,12 @@ class Plan:
             "preprocessing": self.network.preprocessing.to_dict(),
             "modules": {capture.address: self.reductions[capture.address]
                         for capture in self.captures},
-            "stimuli": {"count": len(self.stimuli), "ids": digest_items(self.stimuli.ids)},
+            "stimuli": {
+                "count": len(self.stimuli),
+                "ids": digest_items(self.stimuli.ids),
+                "classes": None if self.stimuli.targets is None
+                else digest_items([*self.stimuli.classes, *self.stimuli.targets.tolist()]),
+            },
             "batch_size": self.batch_size,
             "seed": self.seed,
         }  # fmt: skip
@@ -120,11 +125,12 @@ class Plan:
     def provenance(self) -> dict[str, Any]:
         """What made the features: enough to write the methods paragraph."""
         card = self.network.card
+        is_trained = self.network.weights.get("kind") == "pretrained"
         return {
             **self.request,
             "weights": {**self.network.weights, "digest": self.network.digest},
             "task": card.task,
-            "training_data": card.training_data,
+            "training_data": card.training_data if is_trained else "",
             "licence": card.licence,
             "citation": card.citation,
             "input_size": list(self.size),
@@ -163,6 +169,7 @@ def plan(
     """
     if not isinstance(stimuli, StimulusSet):
         stimuli = load_stimuli(stimuli)
+    batch_size, seed = _whole("batch_size", batch_size), _whole("seed", seed)
     if batch_size < 1:
         raise InvalidArgument(f"batch_size is {batch_size}; it is at least 1.")
     if flatten and reduction not in (None, "flatten"):
@@ -254,41 +261,47 @@ def extract_features(
         network, stimuli, modules, reduction=reduction, flatten=flatten, batch_size=batch_size,
         seed=seed,
     )  # fmt: skip
-    store = MemoryStore() if out is None else STORES[format](out)
-    if store.begin(work.request, work.stimuli):
-        log.info("The features in %s are complete already; nothing was computed.", out)
-        return store.read()
-    _run(work, store, progress)
-    store.finish(work.stimuli, work.provenance)
-    return store.read()
+    sink: Sink = MemoryStore() if out is None else STORES[format](out)
+    with closing(sink):
+        if sink.begin(work.request, work.provenance, work.stimuli):
+            log.info("The features in %s are complete already; nothing was computed.", out)
+        else:
+            _run(work, sink, progress)
+            sink.finish()
+        features = sink.read()
+    return FeatureSet({capture.address: features[capture.address] for capture in work.captures})
 
 
-def _run(work: Plan, store: Any, progress: bool | None) -> None:
-    """Send every batch that the store lacks through the network."""
+def _run(work: Plan, sink: Sink, progress: bool | None) -> None:
+    """Send every batch that the sink lacks through the network."""
     backend, model = work.network.backend, work.network.model
-    starts = [start for start in work.starts if not store.has(start)]
+    starts = [start for start in work.starts if not sink.has(start)]
     count = len(work.stimuli)
     missing = sum(min(work.batch_size, count - start) for start in starts)
     is_first = True
-    with tqdm(
+    bar = tqdm(
         total=count, initial=count - missing, unit=" images", dynamic_ncols=True,
         disable=None if progress is None else not progress,
-    ) as bar:  # fmt: skip
-        for start, images, digests in _decoded(work, starts):
+    )  # fmt: skip
+    # Closed here, not when an error's traceback is let go: the threads end with the loop.
+    with bar, closing(_decoded(work, starts)) as batches:
+        for start, images, digests in batches:
             if is_first:
-                # One image to the end: every module must answer, as often as surveyed.
-                backend.run(
-                    model, images[:1], work.captures, work.reductions, seed=work.seed, full=True
-                )
+                # One image to the end: every module must answer, as often as surveyed. A copy,
+                # since a network may work in place on what it is given.
+                one = images[:1].copy()
+                backend.run(model, one, work.captures, work.reductions, seed=work.seed, full=True)
                 is_first = False
             arrays = backend.run(
                 model, images, work.captures, work.reductions, seed=work.seed + start
             )
-            store.write(start, arrays, work.axes, digests, count)
+            sink.write(start, arrays, work.axes, digests)
             bar.update(len(images))
 
 
-def _decoded(work: Plan, starts: Sequence[int]) -> Iterator[tuple[int, Images, list[str]]]:
+def _decoded(
+    work: Plan, starts: Sequence[int]
+) -> Generator[tuple[int, Images, list[str]], None, None]:
     """Decode batches in threads, some ahead of the forward pass; Pillow lets go of the lock."""
     # sched_getaffinity knows how many cores this process may use; not every system has it.
     affinity = getattr(os, "sched_getaffinity", None)
@@ -339,6 +352,13 @@ def _results(futures: Sequence[Future[str]]) -> list[str]:
             "The batches before it are kept. Mend or remove the images and run again."
         )
     return digests
+
+
+def _whole(name: str, value: Any) -> int:
+    try:
+        return index(value)
+    except TypeError:
+        raise InvalidArgument(f"{name} is {value!r}; it is a whole number.") from None
 
 
 def _input_size(network: Network, stimuli: StimulusSet) -> tuple[int, int]:
