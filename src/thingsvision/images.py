@@ -44,7 +44,7 @@ SUFFIXES: frozenset[str]  # made by __getattr__ on first use, since Pillow then 
 BACKGROUND: Colour = (255, 255, 255)
 MAX_PIXELS = 178_956_970  # where Pillow itself stops, unless told otherwise
 
-_NO_PICTURES = frozenset({"BUFR", "FITS", "GRIB", "HDF5", "IPTC", "MPEG", "PDF"})
+_NO_PICTURES = frozenset({"BUFR", "FITS", "GRIB", "HDF5", "IPTC", "MPEG"})
 _AGAIN = "Copy or download it again, or leave it out."
 _CONVERT = "Convert it to PNG or JPEG, or leave it out."
 _TRUNCATED = f"is truncated: it ends before the picture does. {_AGAIN}"
@@ -75,13 +75,9 @@ _TURNS = {
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0  # TIFF
 # Bradford-adapted sRGB primaries: XYZ under D50 to linear RGB (columns X, Y, Z).
 _D50 = np.array([0.96422, 1.0, 0.82521])
-_XYZ_TO_RGB = np.array(
-    [
-        [3.1338561, -1.6168667, -0.4906146],
-        [-0.9787684, 1.9161415, 0.0334540],
-        [0.0719453, -0.2289914, 1.4052427],
-    ]
-)
+_XYZ_TO_RGB = np.array([3.1338561, -1.6168667, -0.4906146,
+                        -0.9787684, 1.9161415, 0.0334540,
+                        0.0719453, -0.2289914, 1.4052427]).reshape(3, 3)  # fmt: skip
 
 
 class _ReasonError(Exception):
@@ -94,7 +90,10 @@ def read_image(
     """Read an image file, its bytes or an array as an upright RGB picture.
 
     The module's docstring lists the rules. A plain RGB or grey file comes out as
-    ``PIL.Image.open(path).convert("RGB")`` gives it, bit for bit.
+    ``PIL.Image.open(path).convert("RGB")`` gives it, bit for bit. Threads may read at once.
+
+    A file that is cut short is refused, unless ``PIL.ImageFile.LOAD_TRUNCATED_IMAGES`` was set.
+    Damaged bits inside a JPEG go unseen, since its decoder passes over them in silence.
 
     Parameters
     ----------
@@ -135,7 +134,7 @@ def read_image(
         with _named(source):
             return _on_background(Image.fromarray(_array_levels(source)), background)
     with _opened(source, max_pixels) as picture:
-        picture.load()
+        picture.load()  # before the mode is asked for: that of an EPS changes here
         convert = _CONVERTERS.get(picture.mode)
         rgb = _on_background(convert(picture) if convert else picture, background)
         turn = _TURNS.get(_orientation(picture))
@@ -187,8 +186,7 @@ def __getattr__(name: str) -> frozenset[str]:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     known = Image.registered_extensions().items()
     found = {suffix for suffix, kind in known if kind in Image.OPEN and kind not in _NO_PICTURES}
-    suffixes = frozenset(found | {".mpo"})  # opened by way of JPEG
-    globals()[name] = suffixes
+    globals()[name] = suffixes = frozenset(found | {".mpo"})  # opened by way of JPEG
     return suffixes
 
 
@@ -359,9 +357,8 @@ def _lab_row(row: NDArray[np.uint8]) -> NDArray[np.uint8]:
     f = np.stack([y + a / 500, y, y - b / 200], axis=1)
     xyz = _D50 * np.where(f > 6 / 29, f**3, 3 * (6 / 29) ** 2 * (f - 4 / 29))
     linear = np.clip(xyz @ _XYZ_TO_RGB.T, 0, 1)
-    return _levels(
-        np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055), 1
-    )
+    curved = 1.055 * linear ** (1 / 2.4) - 0.055
+    return _levels(np.where(linear <= 0.0031308, 12.92 * linear, curved), 1)
 
 
 def _array_levels(array: NDArray[Any]) -> NDArray[np.uint8]:
