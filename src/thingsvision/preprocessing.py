@@ -29,7 +29,7 @@ INTERPOLATIONS = {
 CHANNEL_ORDERS = {"RGB": slice(None), "BGR": slice(None, None, -1)}
 
 Size = int | tuple[int, int]
-_Any = np.ndarray[Any, Any]
+_Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)
@@ -262,7 +262,7 @@ def _bilinear(
     thread torch adds in another order, and about one value in 100,000 differs by a level.)
     """
 
-    def neighbours(old: int, new: int) -> tuple[_Any, _Any, _Any, _Any]:
+    def neighbours(old: int, new: int) -> tuple[_Array, _Array, _Array, _Array]:
         scale = np.float32(old) / np.float32(new)
         centres = _fused(np.arange(new, dtype=np.float32) + np.float32(0.5), scale, -0.5)
         centres = np.maximum(centres, np.float32(0))
@@ -281,6 +281,7 @@ def _bilinear(
     return levels
 
 
-def _fused(a: _Any, b: _Any, c: _Any) -> _Any:
+def _fused(a: _Array, b: Any, c: Any) -> _Array:
     """Compute a · b + c with one rounding; in float64 the product of two float32 is exact."""
-    return (np.multiply(a, b, dtype=np.float64) + c).astype(np.float32)
+    wide: _Array = np.multiply(a, b, dtype=np.float64) + c
+    return wide.astype(np.float32)
