@@ -1,4 +1,4 @@
-"""Write the pages of docs/reference from the help texts and docstrings: python docs/make_reference.py."""
+"""Write docs/reference from help texts and docstrings: python docs/make_reference.py."""
 
 from __future__ import annotations
 
