@@ -8,24 +8,20 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from collections import deque
-from collections.abc import Generator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
 from operator import index
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32
 from tqdm.auto import tqdm
 
 from .backends.base import Capture
-from .errors import ImageError, InvalidArgument, StimulusError, listing
+from .batches import input_size, load_batches
+from .errors import InvalidArgument, listing
 from .features import FeatureSet
-from .preprocessing import preprocess
 from .provenance import digest_items, versions
 from .reduction import REDUCTIONS, Reduction, reduction_for
 from .stimuli import StimulusSet, load_stimuli
@@ -35,11 +31,8 @@ from .zoo import Network
 
 log = logging.getLogger("thingsvision")
 
-# Batches that are decoded while another one is in the forward pass.
+# Batches that are decoded while an accelerator works on another one.
 AHEAD = 2
-
-Images = Float32[np.ndarray, "n_stimuli height width 3"]
-
 
 @dataclass(frozen=True)
 class Plan:
@@ -135,7 +128,7 @@ class Plan:
             "citation": card.citation,
             "input_size": list(self.size),
             "framework": self.network.backend.name,
-            "device": getattr(self.network.backend, "device", ""),
+            "device": self.network.backend.device,
             "versions": versions(),
         }
 
@@ -176,7 +169,7 @@ def plan(
         raise InvalidArgument(
             f"flatten=True is short for reduction='flatten', but reduction is {reduction!r}."
         )
-    size = _input_size(network, stimuli)
+    size = input_size(network.preprocessing, stimuli)
     patterns = [modules] if isinstance(modules, str) else list(modules)
     survey = network.modules(size)
     captures = survey.resolve(patterns)
@@ -283,75 +276,26 @@ def _run(work: Plan, sink: Sink, progress: bool | None) -> None:
         total=count, initial=count - missing, unit=" images", dynamic_ncols=True,
         disable=None if progress is None else not progress,
     )  # fmt: skip
+    # On the processor, decoding and the forward pass take turns: each can use all cores, and a
+    # core that is missing holds up all threads of a forward pass.
+    ahead = 0 if backend.device == "cpu" else AHEAD
+    batches = load_batches(
+        work.stimuli, work.network.preprocessing, work.size, work.batch_size, starts, ahead
+    )
     # Closed here, not when an error's traceback is let go: the threads end with the loop.
-    with bar, closing(_decoded(work, starts)) as batches:
-        for start, images, digests in batches:
+    with bar, closing(batches):
+        for batch in batches:
             if is_first:
                 # One image to the end: every module must answer, as often as surveyed. A copy,
                 # since a network may work in place on what it is given.
-                one = images[:1].copy()
+                one = batch.images[:1].copy()
                 backend.run(model, one, work.captures, work.reductions, seed=work.seed, full=True)
                 is_first = False
             arrays = backend.run(
-                model, images, work.captures, work.reductions, seed=work.seed + start
+                model, batch.images, work.captures, work.reductions, seed=work.seed + batch.start
             )
-            sink.write(start, arrays, work.axes, digests)
-            bar.update(len(images))
-
-
-def _decoded(
-    work: Plan, starts: Sequence[int]
-) -> Generator[tuple[int, Images, list[str]], None, None]:
-    """Decode batches in threads, some ahead of the forward pass; Pillow lets go of the lock."""
-    # sched_getaffinity knows how many cores this process may use; not every system has it.
-    affinity = getattr(os, "sched_getaffinity", None)
-    workers = len(affinity(0)) if affinity else os.cpu_count() or 1
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
-
-    def submit(start: int) -> tuple[int, Images, list[Future[str]]]:
-        rows = range(start, min(start + work.batch_size, len(work.stimuli)))
-        images = np.empty((len(rows), *work.size, 3), np.float32)
-        return start, images, [pool.submit(_decode, work, row, images[row - start]) for row in rows]
-
-    try:
-        coming = iter(starts)
-        queue = deque(submit(start) for start in islice(coming, AHEAD))
-        while queue:
-            start, images, futures = queue.popleft()
-            digests = _results(futures)
-            if (following := next(coming, None)) is not None:
-                queue.append(submit(following))
-            yield start, images, digests
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _decode(work: Plan, row: int, out: Float32[np.ndarray, "height width 3"]) -> str:
-    image, digest = work.stimuli.read(row)
-    array = preprocess(work.network.preprocessing, image)
-    if array.shape != out.shape:
-        raise ImageError(
-            f"{work.stimuli.ids[row]}: is {image.height} × {image.width} pixels, not what its "
-            "header said before; it was changed while this ran."
-        )
-    out[:] = array
-    return digest
-
-
-def _results(futures: Sequence[Future[str]]) -> list[str]:
-    digests, problems = [], []
-    for future in futures:
-        try:
-            digests.append(future.result())
-        except StimulusError as error:
-            problems.append(str(error))
-    if problems:
-        lines = "\n  ".join(problems)
-        raise StimulusError(
-            f"{len(problems)} images of a batch cannot be decoded:\n  {lines}\n"
-            "The batches before it are kept. Mend or remove the images and run again."
-        )
-    return digests
+            sink.write(batch.start, arrays, work.axes, batch.digests)
+            bar.update(len(batch.images))
 
 
 def _whole(name: str, value: Any) -> int:
@@ -359,19 +303,3 @@ def _whole(name: str, value: Any) -> int:
         return index(value)
     except TypeError:
         raise InvalidArgument(f"{name} is {value!r}; it is a whole number.") from None
-
-
-def _input_size(network: Network, stimuli: StimulusSet) -> tuple[int, int]:
-    """Find the one size that all preprocessed images have."""
-    sizes = [network.preprocessing.shape(*size) for size in stimuli.sizes]
-    if len(set(sizes)) > 1:
-        examples = {size: name for name, size in zip(stimuli.ids, sizes, strict=True)}
-        shown = [f"{name}: {h} × {w}" for (h, w), name in examples.items()]
-        raise StimulusError(
-            f"{network.name} takes images as they come, without a crop, and these would be of "
-            f"{len(examples)} different sizes after preprocessing ({listing(shown, 3)}), so their "
-            "activations cannot be one array. Give the network a crop: "
-            "network.preprocessed(resize=256, crop=224), on the command line --resize 256 "
-            "--crop 224."
-        )
-    return sizes[0]
