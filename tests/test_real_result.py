@@ -63,7 +63,6 @@ def test_a_random_network_agrees_far_less(study: dict[str, Any]) -> None:
 
 
 def test_the_toolbox_computes_the_same(trained: Any, study: dict[str, Any]) -> None:
-    pytest.importorskip("thingsvision.rsa.comparison", reason="rsa is not part of this checkout")
     rdm = tv.compute_rdm(trained["blocks.5"], dissimilarity="correlation")
     for name, rho in correlations(trained, study).items():
         reference = {**study["brains"], "behaviour": study["behaviour"]}[name]

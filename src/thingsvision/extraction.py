@@ -34,6 +34,7 @@ log = logging.getLogger("thingsvision")
 # Batches that are decoded while an accelerator works on another one.
 AHEAD = 2
 
+
 @dataclass(frozen=True)
 class Plan:
     """What an extraction will do.
