@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ..errors import ModuleError, listing, nearest
 from ..registry import matching
 
-Path = tuple[int | str, ...]
+Path = tuple[Any, ...]
 
 # A module address: a name, then which call of it, then which element of its output.
 _ADDRESS = re.compile(r"(?P<name>.*?)(?::(?P<call>\d+|\*))?(?P<path>(?:\[[^\[\]]+\])*)$")
@@ -83,7 +83,7 @@ class Module:
     def address(self, output: Output) -> str:
         """Spell the address of one array; the last call needs no number."""
         call = "" if output.call == self.calls - 1 else f":{output.call}"
-        return self.name + call + "".join(f"[{key}]" for key in output.path)
+        return self.name + call + _spelled(output.path)
 
 
 @dataclass(frozen=True)
@@ -186,25 +186,35 @@ class Survey:
 
     def left_out(self, patterns: Sequence[str]) -> list[str]:
         """List modules that wildcards match but that give nothing to capture."""
-        found = []
-        for pattern in patterns:
-            if _is_wild(pattern):
-                name = _split(pattern)[0]
-                for module in self.modules:
-                    if matching(name, [module.name]) and not _capturable(module.last):
-                        found.append(module.name)
+        wild = [_split(pattern)[0] for pattern in patterns if self._is_wild(pattern)]
+        matched = {label: module for name in wild for label, module in self._matched(name).items()}
+        return [label for label, module in matched.items() if not _capturable(module.last)]
+
+    def _matched(self, pattern: str) -> dict[str, Module]:
+        """Match names; a module that occurs in several places is taken once."""
+        found = {m.name: m for m in self.modules if matching(pattern, [m.name])}
+        by_name = {module.name: module for module in self.modules}
+        taken = set(found)
+        for alias, name in self.aliases.items():
+            if name not in taken and matching(pattern, [alias]):
+                found[alias] = by_name[name]
+                taken.add(name)
         return found
+
+    def _is_wild(self, address: str) -> bool:
+        names = (module.name for module in self.modules)
+        return _is_wild(address) and address not in names
 
     def _resolve(self, address: str, by_name: dict[str, Module]) -> list[Capture]:
         if address == PENULTIMATE and address not in by_name:
             return [self._penultimate()]
-        if address == OUTPUT and address not in by_name:
-            return self._captures(OUTPUT, self.root, self.root.calls - 1, None)
-        if _is_wild(address):
+        if self._is_wild(address):
             return self._matching(address)
         # A name may hold a colon or a bracket of its own, so the whole is tried first.
         name, call, path = (address, None, ()) if address in by_name else _split(address)
         module = by_name.get(self.aliases.get(name, name))
+        if module is None and name == OUTPUT:
+            module = self.root
         if module is None:
             raise ModuleError(self._unknown(address, name, by_name))
         if not module.calls:
@@ -213,7 +223,9 @@ class Survey:
             return [
                 capture
                 for number in range(module.calls)
-                for capture in self._captures(f"{name}:{number}", module, number, path)
+                for capture in self._captures(
+                    f"{name}:{number}{_spelled(path)}", module, number, path
+                )
             ]
         number = module.calls - 1 if call is None else int(call)
         if number >= module.calls:
@@ -224,23 +236,26 @@ class Survey:
         return self._captures(address, module, number, path)
 
     def _matching(self, pattern: str) -> list[Capture]:
-        name, call, _ = _split(pattern)
-        if not matching(name, [module.name for module in self.modules]):
+        name, call, path = _split(pattern)
+        labels = self._matched(name)
+        if not labels:
             names = [module.name for module in self.modules]
             raise ModuleError(
                 f"No module matches {pattern!r}. Nearest: "
                 f"{listing(nearest(name.strip('*?.'), names))}."
             )
         found = []
-        for module in self.modules:
-            if not matching(name, [module.name]):
-                continue
+        for label, module in labels.items():
             outputs = module.last if call is None else module.outputs
-            wanted = [o for o in outputs if call in (None, "*", str(o.call))]
+            wanted = [
+                output
+                for output in outputs
+                if call in (None, "*", str(output.call))
+                and (path == () or _spelled(path) == _spelled(output.path))
+            ]
             for output in _capturable(wanted):
                 number = "" if call is None else f":{output.call}"
-                element = "".join(f"[{key}]" for key in output.path)
-                found.append(_capture(module.name + number + element, module, output))
+                found.append(_capture(label + number + _spelled(output.path), module, output))
         if not found:
             raise ModuleError(
                 f"{pattern!r} matches modules, but none of them returns an array with one row "
@@ -248,26 +263,24 @@ class Survey:
             )
         return found
 
-    def _captures(
-        self, address: str, module: Module, call: int, path: Path | None
-    ) -> list[Capture]:
+    def _captures(self, address: str, module: Module, call: int, path: Path) -> list[Capture]:
         outputs = [output for output in module.outputs if output.call == call]
-        name = module.name or "the network"
+        name = module.name or OUTPUT
         if not outputs:
             raise ModuleError(f"Module {name!r} ({module.type}) returns no array.")
-        if path is None or path == ():
+        if path == ():
             whole = [output for output in outputs if output.path == ()]
             if not whole:
-                spelled = [address + "".join(f"[{k}]" for k in o.path) for o in outputs]
+                spelled = [address + _spelled(o.path) for o in outputs]
                 raise ModuleError(
                     f"Module {name!r} ({module.type}) returns several arrays; choose one: "
                     f"{listing(spelled)}."
                 )
             chosen = whole[0]
         else:
-            found = [output for output in outputs if output.path == path]
+            found = [output for output in outputs if _spelled(output.path) == _spelled(path)]
             if not found:
-                paths = ["".join(f"[{k}]" for k in o.path) or "no index" for o in outputs]
+                paths = [_spelled(o.path) or "no index" for o in outputs]
                 raise ModuleError(
                     f"Module {name!r} has no element {address!r}; it has: {listing(paths)}."
                 )
@@ -275,8 +288,8 @@ class Survey:
         if chosen.batch_axis is None:
             raise ModuleError(
                 f"Module {name!r} ({module.type}) does not return one row per stimulus: its "
-                f"output for two images has the shape {chosen.shape}, and no axis of it follows "
-                f"the number of images. {self._parents(module.name)}"
+                f"output for two images has the shape {chosen.shape}, whose first axis does not "
+                f"follow the number of images. {self._parents(module.name)}"
             )
         return [_capture(address, module, chosen)]
 
@@ -357,6 +370,10 @@ def _split(address: str) -> tuple[str, str | None, Path]:
     keys = re.findall(r"\[([^\[\]]+)\]", match["path"])
     path = tuple(int(key) if key.isdigit() else key for key in keys)
     return match["name"], match["call"], path
+
+
+def _spelled(path: Path) -> str:
+    return "".join(f"[{key}]" for key in path)
 
 
 def _capturable(outputs: Sequence[Output]) -> list[Output]:

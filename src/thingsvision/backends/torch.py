@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+from weakref import WeakSet
 
 import numpy as np
 import torch
@@ -15,16 +16,14 @@ from jaxtyping import Float32
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ..errors import InvalidArgument, ModuleError, listing
+from ..errors import InvalidArgument, ModuleError
 from ..reduction import REDUCTIONS
 from .base import Capture, Survey
+from .torch_hooks import Stop, check_found, copied, counted
+from .torch_state import home, hookable, input_dtype, is_meta, left_as_found, outline, seeded
 from .torch_survey import Trace, leaves, survey_from, trace_calls
 
-Hook = Callable[[int, Any], None]
-
-
-class _Stop(BaseException):
-    """Ends a forward pass; not an Exception, so that no model can swallow it."""
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -42,6 +41,11 @@ class TorchBackend:
     device: str = "cpu"
     frames: int | None = None
     name = "torch"
+    # Networks whose views need channels outermost in memory.
+    _planar: WeakSet[nn.Module] = field(default_factory=WeakSet, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "device", choose_device(self.device))
 
     def modules(self, model: nn.Module, size: tuple[int, int]) -> Survey:
         """Find names, types, calls and output shapes.
@@ -59,27 +63,33 @@ class TorchBackend:
         Returns
         -------
         Survey
+
+        Raises
+        ------
+        ModuleError
+            If the network cannot be run on images of this size.
         """
+        model = hookable(model)
         height, width = size
         larger = (height + 64, width + 128)
-        with _left_as_found(model):
+        with left_as_found(model):
+            method = "meta device"
             try:
-                passes = [self._trace(model, n, size, "meta") for n in (2, 3)]
-                method = "meta device"
-            except (NotImplementedError, RuntimeError, ValueError, TypeError) as error:
-                if _is_meta(model):
-                    raise ModuleError(
-                        "The shapes of this network cannot be found without running it: "
-                        f"{_first_line(error)}"
-                    ) from error
-                passes = [self._trace(model, n, size, "cpu") for n in (2, 3)]
-                method = "small forward pass"
+                traced = outline(model)
+                passes = [self._trace(traced, n, size) for n in (2, 3)]
+            except Exception as why_not_meta:  # of any kind: it is the network's code that runs
+                if is_meta(model):
+                    raise _cannot_run(size, why_not_meta) from why_not_meta
+                traced, method = model, "small forward pass"
+                try:
+                    passes = [self._trace(traced, n, size) for n in (2, 3)]
+                except Exception as error:
+                    raise _cannot_run(size, error) from error
             try:
-                device = "meta" if method == "meta device" else "cpu"
-                passes.append(self._trace(model, 2, larger, device))
+                passes.append(self._trace(traced, 2, larger))
             except Exception:  # networks of one input size refuse another in ways of their own
                 passes.append(Trace())
-        return survey_from(model, *passes, larger=larger, method=method)
+        return survey_from(model, passes, method)
 
     def run(
         self,
@@ -98,7 +108,7 @@ class TorchBackend:
         model : torch.nn.Module
             Left in the mode, on the device and with the hooks that it had.
         batch : array of float32, shape (n_stimuli, height, width, 3)
-            Preprocessed images.
+            Preprocessed images; cast to the type of the network's parameters.
         captures : sequence of Capture
             From ``Survey.resolve``.
         reductions : dict of str to str or None
@@ -118,31 +128,49 @@ class TorchBackend:
         ModuleError
             If a module gave nothing, or was called more or less often than surveyed.
         """
-        device = choose_device(self.device)
-        found: dict[str, Tensor] = {}
-        calls: Counter[str] = Counter()
+        model = hookable(model)
+        if is_meta(model) or self.device == "meta":
+            raise InvalidArgument(
+                "The network was loaded without weights (device='meta'), to show its modules; "
+                "it cannot be run. Load it with another device."
+            )
+        if not captures:
+            return {}
         # Of several elements of one output the last one hooked stops the pass.
         deepest = max(reversed(captures), key=lambda capture: (capture.order, not capture.is_input))
-        with ExitStack() as stack:
-            stack.enter_context(_left_as_found(model))
-            stack.enter_context(torch.no_grad())
-            stack.enter_context(_seeded(seed, device))
-            model.to(device)
-            for capture in captures:
-                reduce = REDUCTIONS[name][0] if (name := reductions.get(capture.address)) else None
-                stack.enter_context(
-                    _hook(model, capture, found, reduce, stop=capture is deepest and not full)
-                )
-            if full:
-                for name in {capture.module for capture in captures}:
-                    stack.enter_context(_counted(model, name, calls))
-            with suppress(_Stop):
-                model(self._place(torch.from_numpy(batch), device))
-        _check(captures, found, calls if full else None)
+
+        def forward(planar: bool) -> tuple[dict[str, Tensor], Counter[str]]:
+            found: dict[str, Tensor] = {}
+            calls: Counter[str] = Counter()
+            with ExitStack() as stack:
+                stack.enter_context(left_as_found(model))
+                stack.enter_context(seeded(seed, self.device))
+                if home(model) not in (None, torch.device(self.device)):
+                    model.to(self.device)
+                for capture in captures:
+                    name = reductions.get(capture.address)
+                    reduce = REDUCTIONS[name][0] if name else None
+                    stop = capture is deepest and not full
+                    stack.enter_context(
+                        copied(model, capture, found, len(batch), reduce=reduce, stop=stop)
+                    )
+                if full:
+                    for name in {capture.module for capture in captures}:
+                        stack.enter_context(counted(model, name, calls))
+                with suppress(Stop):
+                    images = torch.from_numpy(batch).to(self.device, input_dtype(model))
+                    model(self._placed(images, planar))
+            return found, calls
+
+        found, calls = self._in_layout(model, forward)
+        check_found(captures, found, calls if full else None)
         return {c.address: _to_numpy(found[c.address]) for c in captures}
 
     def digest(self, model: nn.Module) -> str:
         """Compute the SHA-256 of all weights and buffers, with their names, types and shapes."""
+        model = hookable(model)
+        if is_meta(model):
+            raise InvalidArgument("The network has no weights (device='meta'), so no digest.")
         total = hashlib.sha256()
         for name, entry in sorted(model.state_dict().items()):
             for path, tensor in leaves(entry):  # quantized layers keep tuples
@@ -152,33 +180,42 @@ class TorchBackend:
                 total.update(value.reshape(-1).view(torch.uint8).numpy().data)
         return total.hexdigest()
 
-    def _place(self, batch: Tensor, device: str) -> Tensor:
+    def _placed(self, batch: Tensor, planar: bool) -> Tensor:
         # A permuted view keeps the channels innermost in memory, which convolutions run
-        # fastest on; the values are the same.
-        images = batch.to(device).permute(0, 3, 1, 2)
-        if self.frames is None:
-            return images
-        return images.unsqueeze(2).expand(-1, -1, self.frames, -1, -1)
+        # fastest on; the values are the same. A copy: a network may work on its input in place.
+        images = batch.permute(0, 3, 1, 2)
+        if self.frames is not None:
+            images = images.unsqueeze(2).expand(-1, -1, self.frames, -1, -1)
+        layout = torch.contiguous_format if planar else torch.preserve_format
+        return images.clone(memory_format=layout)
 
-    def _trace(self, model: nn.Module, count: int, size: tuple[int, int], device: str) -> Trace:
+    def _in_layout(self, model: nn.Module, forward: Callable[[bool], T]) -> T:
+        """Run with the fast layout in memory, or the plain one if the network needs that."""
+        if model not in self._planar:
+            try:
+                return forward(False)
+            except RuntimeError as error:
+                if "view size is not compatible" not in str(error):
+                    raise
+                self._planar.add(model)
+        return forward(True)
+
+    def _trace(self, model: nn.Module, count: int, size: tuple[int, int]) -> Trace:
+        device = home(model) or torch.device("cpu")
+        dtype = input_dtype(model)
         shape = (count, *size, 3)
-        if device == "meta":
-            batch = self._place(torch.empty(shape, device="meta"), "meta")
-            tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
-            empty = {name: torch.empty_like(t, device="meta") for name, t in tensors.items()}
-
-            def forward() -> Any:
-                return torch.func.functional_call(model, empty, (batch,))
+        if device.type == "meta":
+            batch = torch.empty(shape, dtype=dtype, device=device)
         else:
-            noise = torch.rand(shape, generator=torch.Generator().manual_seed(0))
-            home = next((p.device.type for p in model.parameters()), "cpu")
-            batch = self._place(noise, home)
+            generator = torch.Generator().manual_seed(0)
+            noise = torch.rand(shape, dtype=torch.float32, device="cpu", generator=generator)
+            batch = noise.to(device, dtype)
 
-            def forward() -> Any:
-                return model(batch)
+        def forward(planar: bool) -> Trace:
+            with seeded(0, device):
+                return trace_calls(model, self._placed(batch, planar))
 
-        with torch.no_grad(), _seeded(0, "cpu"):
-            return trace_calls(model, forward)
+        return self._in_layout(model, forward)
 
 
 def choose_device(device: str) -> str:
@@ -203,110 +240,15 @@ def choose_device(device: str) -> str:
     return device
 
 
-@contextmanager
-def _hook(
-    model: nn.Module,
-    capture: Capture,
-    found: dict[str, Tensor],
-    reduce: Callable[[Any], Any] | None,
-    stop: bool,
-) -> Iterator[None]:
-    """Take a private copy of one output at the moment its module returns."""
-    calls = 0
-
-    def take(value: Any) -> None:
-        nonlocal calls
-        calls += 1
-        if calls - 1 != capture.call:
-            return
-        for path, tensor in leaves(value):
-            if path == capture.path:
-                tensor = tensor.dequantize() if tensor.is_quantized else tensor
-                rows = tensor.movedim(capture.batch_axis, 0)
-                # The copy is made now: the next module may work in place.
-                copy = rows.detach().clone(memory_format=torch.contiguous_format)
-                found[capture.address] = reduce(copy) if reduce else copy
-        if stop:
-            raise _Stop
-
-    module = model.get_submodule(capture.module)
-    handle = (
-        module.register_forward_pre_hook(lambda _, args: take(args[0]))
-        if capture.is_input
-        else module.register_forward_hook(lambda _, args, output: take(output))
-    )
-    try:
-        yield
-    finally:
-        handle.remove()
-
-
-@contextmanager
-def _counted(model: nn.Module, name: str, calls: Counter[str]) -> Iterator[None]:
-    def count(*_: Any) -> None:
-        calls[name] += 1
-
-    handle = model.get_submodule(name).register_forward_hook(count)
-    try:
-        yield
-    finally:
-        handle.remove()
-
-
-def _check(
-    captures: Sequence[Capture], found: Mapping[str, Tensor], calls: Mapping[str, int] | None
-) -> None:
-    missing = [capture.address for capture in captures if capture.address not in found]
-    if missing:
-        raise ModuleError(
-            f"{listing(missing)}: returned no output of its own in the forward pass, probably "
-            "because it ran inside a fused operation. Ask for the module around it."
-        )
-    wrong = [
-        f"{capture.module} ({calls[capture.module]} calls, not {capture.calls})"
-        for capture in captures
-        if calls is not None and calls[capture.module] != capture.calls
-    ]
-    if wrong:
-        raise ModuleError(
-            "These modules were called more or less often with your images than when the "
-            f"network was surveyed, so a call cannot be told for certain: {listing(wrong)}. "
-            "Name the call, as in name:0."
-        )
-
-
-@contextmanager
-def _left_as_found(model: nn.Module) -> Iterator[None]:
-    """Evaluate, then undo the mode of each module and the device of all."""
-    modes = {module: module.training for module in model.modules()}
-    home = next((tensor.device for tensor in model.parameters()), None)
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes.items():
-            module.training = training
-        if home is not None and home != next(model.parameters()).device:
-            model.to(home)
-
-
-@contextmanager
-def _seeded(seed: int, device: str) -> Iterator[None]:
-    devices = [device] if device.startswith("cuda") else []
-    with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(seed)
-        yield
-
-
 def _to_numpy(value: Tensor) -> NDArray[Any]:
     # NumPy has no bfloat16.
     array: NDArray[Any] = (value.float() if value.dtype == torch.bfloat16 else value).cpu().numpy()
     return array
 
 
-def _is_meta(model: nn.Module) -> bool:
-    return any(parameter.is_meta for parameter in model.parameters())
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+def _cannot_run(size: tuple[int, int], error: Exception) -> ModuleError:
+    reason = (str(error).splitlines() or [""])[0] or type(error).__name__
+    return ModuleError(
+        f"The shapes of the network's modules cannot be found: for images of {size[0]} × "
+        f"{size[1]} pixels it says: {reason}"
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -23,26 +23,27 @@ class Trace:
         self.classifier_input: tuple[int, ...] = ()
 
 
-def trace_calls(model: nn.Module, forward: Callable[[], Any]) -> Trace:
+def trace_calls(model: nn.Module, batch: Tensor) -> Trace:
     """Note every call of every module during one forward pass."""
     trace = Trace()
     inputs: dict[str, tuple[int, ...]] = {}
 
     def record(name: str) -> Callable[..., None]:
-        def hook(module: nn.Module, args: Any, output: Any) -> None:
+        def hook(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
             call = trace.calls[name]
             trace.calls[name] += 1
             trace.shapes[name, call] = {path: tuple(t.shape) for path, t in leaves(output)}
             if isinstance(module, nn.Linear) and isinstance(output, Tensor):
                 trace.last_linear = (name, call, output)
-                inputs[name] = tuple(args[0].shape) if args else ()
+                inputs[name] = tuple(first_input(args, kwargs).shape)
 
         return hook
 
     with ExitStack() as stack:
         for name, module in model.named_modules():
-            stack.callback(module.register_forward_hook(record(name)).remove)
-        result = forward()
+            hook = module.register_forward_hook(record(name), with_kwargs=True)
+            stack.callback(hook.remove)
+        result = model(batch)
     if trace.last_linear is not None and trace.last_linear[2] is result:
         name, call, _ = trace.last_linear
         trace.classifier, trace.classifier_input = (name, call), inputs[name]
@@ -52,15 +53,13 @@ def trace_calls(model: nn.Module, forward: Callable[[], Any]) -> Trace:
 
 def survey_from(
     model: nn.Module,
-    two: Trace,
-    three: Trace,
-    bigger: Trace,
-    *,
-    larger: tuple[int, int],
+    passes: Sequence[Trace],
     method: str,
 ) -> Survey:
     """Compare passes of two and three images, and of larger images, to tell the axes apart."""
+    two, three, bigger = passes
     order = {key: position for position, key in enumerate(two.shapes)}
+    tokens = _token_counts(model, two)
     modules = []
     for name, module in model.named_modules():
         outputs = []
@@ -72,7 +71,7 @@ def survey_from(
                 grown = big.get(path)
                 if grown is not None and batch_axis is not None:
                     grown = _without(grown, batch_axis)
-                axes = name_axes(module, rest, grown, larger)
+                axes = name_axes(module, rest, grown, tokens)
                 outputs.append(Output(call, path, rest, axes, batch_axis, order[name, call]))
         modules.append(Module(name, type(module).__name__, two.calls[name], tuple(outputs)))
     names = {id(module): name for name, module in model.named_modules()}
@@ -82,7 +81,7 @@ def survey_from(
     if two.classifier is not None:
         classifier, call = two.classifier
         shape = two.classifier_input
-        axes = ("feature",) if len(shape) == 2 else name_axes(None, shape[1:], None, larger)
+        axes = ("feature",) if len(shape) == 2 else name_axes(None, shape[1:], None, tokens)
         batch_axis = 0 if shape[:1] == (2,) else None
         given = Output(call, (), shape[1:], axes, batch_axis, order[classifier, call])
     return Survey(tuple(modules[1:]), modules[0], classifier, given, aliases, method)
@@ -101,42 +100,70 @@ def _batch_axis(
     return changed[0] if changed == [0] or (changed == [1] and sequence_first) else None
 
 
+def _token_counts(model: nn.Module, trace: Trace) -> set[int]:
+    """Find how many tokens there are, from modules that work on tokens."""
+    kinds = {name: module for name, module in model.named_modules() if isinstance(module, _TOKENS)}
+    return {
+        shape[1]
+        for (name, _), shapes in trace.shapes.items()
+        for shape in shapes.values()
+        if name in kinds and len(shape) == 3 and shape[0] == 2
+    }
+
+
 def name_axes(
     module: nn.Module | None,
     shape: tuple[int, ...],
     grown: tuple[int, ...] | None,
-    larger: tuple[int, int],
+    tokens: Collection[int] = (),
 ) -> tuple[str, ...]:
     """Name the axes of one stimulus's activation.
 
     They are measured where the network takes images of another size: what grows with the
-    image is space, what stays is the channel. Elsewhere the type of the module decides,
-    and what neither tells is numbered.
+    image is space, what stays is the channel. Elsewhere the type of the module decides, or
+    the number of tokens in the network; what none of them tells is numbered.
+
+    Parameters
+    ----------
+    module : torch.nn.Module or None
+        What gave the activation.
+    shape : tuple of int
+        Without the batch axis.
+    grown : tuple of int or None
+        The shape for a larger image, whose width grew more than its height.
+    tokens : collection of int
+        Known numbers of tokens.
     """
     if len(shape) == 1:
         return ("feature",)
+    numbered = {axis: f"axis{axis + 1}" for axis in range(len(shape))}
     if grown is not None and len(grown) == len(shape) and grown != shape:
         space = [axis for axis, length in enumerate(shape) if grown[axis] != length]
-        still = [axis for axis in range(len(shape)) if axis not in space]
-        names = {axis: f"axis{axis + 1}" for axis in range(len(shape))}
-        if len(still) == 1:
-            names[still[0]] = "channel"
-        if len(still) == 2 and len(shape) == 4:  # a clip: channel, time, height, width
-            names |= {still[0]: "channel", still[1]: "time"}
-        if len(space) == 1:
-            names[space[0]] = "token"
-        if len(space) == 2:
-            names |= {space[0]: "height", space[1]: "width"}
-        return tuple(names[axis] for axis in range(len(shape)))
-    if isinstance(module, _MAPS) and len(shape) == 3:
-        return ("channel", "height", "width")
-    if isinstance(module, _TOKENS) and len(shape) == 2:
-        return ("token", "channel")
-    return tuple(f"axis{axis + 1}" for axis in range(len(shape)))
+        still = tuple(axis for axis in range(len(shape)) if axis not in space)
+        # Height and width grow differently; two axes that do not are tokens against tokens.
+        alike = len({(shape[axis], grown[axis]) for axis in space}) < len(space)
+        names = numbered | (_MEASURED.get((len(shape), still), {}) if not alike else {})
+    elif isinstance(module, _MAPS) and len(shape) == 3:
+        names = {0: "channel", 1: "height", 2: "width"}
+    elif len(shape) == 2 and shape[0] in tokens and shape[1] not in tokens:
+        names = {0: "token", 1: "channel"}
+    else:
+        names = numbered
+    return tuple(names[axis] for axis in range(len(shape)))
 
 
+# (number of axes, those that did not grow) -> names; clips have a time that does not grow either
+_MEASURED: dict[tuple[int, tuple[int, ...]], dict[int, str]] = {
+    (2, (1,)): {0: "token", 1: "channel"},
+    (2, (0,)): {0: "channel", 1: "token"},
+    (2, ()): {0: "height", 1: "width"},
+    (3, (0,)): {0: "channel", 1: "height", 2: "width"},
+    (3, (2,)): {0: "height", 1: "width", 2: "channel"},
+    (4, (0, 1)): {0: "channel", 1: "time", 2: "height", 3: "width"},
+    (4, (0, 3)): {0: "time", 1: "height", 2: "width", 3: "channel"},
+}
 _MAPS = (nn.Conv2d, nn.BatchNorm2d, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d)
-_TOKENS = (nn.LayerNorm, nn.Linear, nn.MultiheadAttention, nn.TransformerEncoderLayer)
+_TOKENS = (nn.LayerNorm, nn.MultiheadAttention, nn.TransformerEncoderLayer)
 
 
 def leaves(output: Any, path: Path = ()) -> Iterator[tuple[Path, Tensor]]:
@@ -149,6 +176,11 @@ def leaves(output: Any, path: Path = ()) -> Iterator[tuple[Path, Tensor]]:
     elif isinstance(output, (tuple, list)):
         for index, value in enumerate(output):
             yield from leaves(value, (*path, index))
+
+
+def first_input(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    """Give what a module was called with first, by position or by name."""
+    return args[0] if args else next(iter(kwargs.values()))
 
 
 def _without(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:

@@ -155,7 +155,7 @@ def load_model(
 
 
 def wrap_model(
-    model: Any, preprocessing: Preprocessing, *, name: str = "", device: str = "auto"
+    model: Any, preprocessing: Preprocessing, *, name: str = "", device: str | None = None
 ) -> Network:
     """Use a network of your own.
 
@@ -167,8 +167,8 @@ def wrap_model(
         What it expects of an image.
     name : str
         Used in the provenance; the name of its class by default.
-    device : str
-        As in `load_model`.
+    device : str, optional
+        As in `load_model`; the model is moved there. By default it is run where it is.
 
     Returns
     -------
@@ -185,12 +185,14 @@ def wrap_model(
             f"The model is a {type(model).__name__}; allowed is a torch.nn.Module."
         )
     from ..backends.torch import TorchBackend
+    from ..backends.torch_state import home
 
+    backend = TorchBackend(device or str(home(model) or "cpu"))
+    if device is not None:
+        model.to(backend.device)
     label = name or type(model).__name__
     card = ModelCard(f"local/{label}", preprocessing=preprocessing)
-    return Network(
-        card.name, model, TorchBackend(device), preprocessing, card, {"kind": "the user's model"}
-    )
+    return Network(card.name, model, backend, preprocessing, card, {"kind": "the user's model"})
 
 
 def is_weights_file(weights: str | os.PathLike[str]) -> bool:

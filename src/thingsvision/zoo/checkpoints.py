@@ -10,8 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ..backends.torch import TorchBackend
 from ..errors import WeightsError, unknown
@@ -20,7 +19,7 @@ from ..preprocessing import Preprocessing
 from ..provenance import digest_file
 from .network import Network
 from .source import Choice, ModelCard
-from .weights import Build, downloaded, fitted, random, read_weights, skeleton
+from .weights import Build, download, fitted, random, read_weights, skeleton
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -91,9 +90,10 @@ class Checkpoints:
                 "kind": "pretrained", "address": entry["address"], "checked": entry["checked"],
             }  # fmt: skip
         assert card.preprocessing is not None
-        return Network(
-            card.name, model, TorchBackend(choice.device), card.preprocessing, card, record
-        )
+        backend = TorchBackend(choice.device)
+        if choice.device != "meta":
+            model.to(backend.device)
+        return Network(card.name, model, backend, card.preprocessing, card, record)
 
     def _entry(self, name: str) -> Mapping[str, Any]:
         entries = _entries(self.table)
@@ -129,20 +129,17 @@ def _file(name: str, entry: Mapping[str, Any]) -> Path:
         assert spec is not None and spec.submodule_search_locations
         file = Path(spec.submodule_search_locations[0]) / inside
     else:
-        file = Path(torch.hub.get_dir()) / "checkpoints" / address.rpartition("/")[2]
-        if not file.is_file():
-            file.parent.mkdir(parents=True, exist_ok=True)
-            downloaded(lambda: torch.hub.download_url_to_file(address, str(file)), address)
+        file = download(address)
     found = digest_file(file)
     if entry["sha256"] and found != entry["sha256"]:
         raise WeightsError(
             f"The file {str(file)!r} is not the published checkpoint {name}: its SHA-256 is "
-            f"{found}, expected was {entry['sha256']}. Delete it and try again."
+            f"{found}, expected was {entry['sha256']}. Delete it and get it again."
         )
     return file
 
 
-def _by_order(name: str, state: Mapping[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+def _by_order(name: str, state: Mapping[str, Any], model: nn.Module) -> dict[str, Any]:
     expected = model.state_dict()
     pairs = list(zip(expected.items(), state.items(), strict=False))
     wrong = [key for (key, want), (_, have) in pairs if want.shape != have.shape]

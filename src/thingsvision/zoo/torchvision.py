@@ -14,7 +14,7 @@ from ..errors import InvalidArgument, unknown
 from ..preprocessing import Preprocessing, Size
 from .network import Network
 from .source import Choice, ModelCard
-from .weights import Build, downloaded, fitted, quiet, random, read_weights, skeleton
+from .weights import Build, download, fitted, quiet, random, read_weights, skeleton
 
 CITATION = "TorchVision maintainers and contributors 2016, doi:10.5281/zenodo.10888104"
 REFUSALS = {
@@ -52,11 +52,15 @@ class Torchvision:
             refusal=REFUSALS.get(task, ""),
         )
         if chosen is None:
-            return card()
+            return card(refusal="torchvision has no weights for it, which tell its preprocessing")
+        preprocessing = _preprocessing(entries[chosen], name)
+        if preprocessing is None and task not in REFUSALS:
+            preset = type(entries[chosen].transforms()).__name__
+            card = partial(card, refusal=f"its preprocessing, {preset}, is not known here")
         meta = entries[chosen].meta
         metrics = meta.get("_metrics", {})
         return card(
-            preprocessing=_preprocessing(entries[chosen], name),
+            preprocessing=preprocessing,
             parameters=meta.get("num_params"),
             classes=tuple(meta.get("categories") or ()),
             training_data=_training_data(chosen, metrics),
@@ -68,29 +72,33 @@ class Torchvision:
         """Build a model with the wanted weights."""
         card = self.card(name, choice.weights)
         if card.refusal or card.preprocessing is None:
-            raise InvalidArgument(
-                f"{card.name} cannot be used: {card.refusal or 'its preprocessing is unknown'}."
-            )
-        build = partial(_build, name)
-        record: dict[str, Any]
+            raise InvalidArgument(f"{card.name} cannot be used: {card.refusal}.")
+        entry = models.get_model_weights(name)[card.weights]
+        backend = TorchBackend(_device(card.task, choice.device), _frames(card))
+        build = partial(_build, name, **_sized(name, card.preprocessing))
         assumed = f"assumed: that of {card.weights}"
-        preprocessing = card.preprocessing
+        full_name = card.name
+        record: dict[str, Any]
         if choice.device == "meta":
-            model, record = skeleton(build), {"kind": "none"}
+            # The course of a detector depends on the picture, so it cannot go without weights.
+            model = random(build, 0) if card.task == "detection" else skeleton(build)
+            record = {"kind": "none"}
         elif choice.file is not None:
-            variants = [{}, {"aux_logits": False}, {"aux_loss": True}]
+            inside = _inside(build)
+            variants = [{**inside, **v} for v in ({}, {"aux_logits": False}, {"aux_loss": True})]
             model = fitted(build, read_weights(choice.file), repr(choice.file), variants)
-            record = {"kind": "file", "file": choice.file, "preprocessing": assumed}
+            record = {"kind": "file", "file": choice.file, "preprocessing": assumed, **inside}
         elif not choice.pretrained:
             model = random(build, choice.seed)
             record = {"kind": "random", "seed": choice.seed, "preprocessing": assumed}
         else:
-            entry = models.get_model_weights(name)[card.weights]
-            model = downloaded(lambda: _pretrained(name, entry), entry.url)
+            read_weights(download(entry.url))  # refuses what is broken or could run code
+            model = quiet(partial(models.get_model, name, weights=entry, **_quantized(name)))
             record = {"kind": "pretrained", "weights": card.weights, "url": entry.url}
-        backend = TorchBackend(choice.device, _frames(card))
-        full_name = f"{card.name}.{card.weights}" if record["kind"] == "pretrained" else card.name
-        return Network(full_name, model, backend, preprocessing, card, record)
+            full_name = f"{card.name}.{card.weights}"
+        if choice.device != "meta":
+            model.to(backend.device)
+        return Network(full_name, model, backend, card.preprocessing, card, record)
 
 
 SOURCE = Torchvision()
@@ -102,21 +110,35 @@ def _task(name: str) -> str:
 
 
 def _build(name: str, **options: Any) -> Any:
-    for extra in ({"weights_backbone": None}, {}):
-        try:
-            return models.get_model(name, weights=None, **_quantized(name), **extra, **options)
-        except TypeError as error:
-            if "weights_backbone" not in str(error):
-                raise
-    raise AssertionError("unreachable")
-
-
-def _pretrained(name: str, entry: Any) -> Any:
-    return quiet(partial(models.get_model, name, weights=entry, **_quantized(name)))
+    if _task(name) in ("detection", "segmentation"):
+        options["weights_backbone"] = None
+    return models.get_model(name, weights=None, **_quantized(name), **options)
 
 
 def _quantized(name: str) -> dict[str, bool]:
     return {"quantize": True} if _task(name) == "quantization" else {}
+
+
+def _sized(name: str, preprocessing: Preprocessing) -> dict[str, Any]:
+    """Give vision transformers, built for one size, that of the weights' pictures."""
+    is_sized = models.get_model_builder(name).__module__.endswith("vision_transformer")
+    return {"image_size": preprocessing.crop} if is_sized else {}
+
+
+def _inside(build: Build) -> dict[str, Any]:
+    """Give what belongs to the preprocessing of trained weights, but lies in the network.
+
+    GoogLeNet and Inception rescale their input where they are built with torchvision's weights.
+    """
+    return {"transform_input": True} if hasattr(skeleton(build), "transform_input") else {}
+
+
+def _device(task: str, device: str) -> str:
+    if task != "quantization" or device in ("cpu", "meta"):
+        return device
+    if device != "auto":
+        raise InvalidArgument(f"device is {device!r}, but quantized networks run on 'cpu' only.")
+    return "cpu"
 
 
 def _frames(card: ModelCard) -> int | None:
@@ -188,4 +210,3 @@ PRESETS: dict[str, Callable[[Any, str], Preprocessing]] = {
     "SemanticSegmentation": _segmentation,
     "ObjectDetection": _detection,
 }
-__all__ = ["SOURCE", "Build", "Torchvision"]

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
+from urllib.parse import urlparse
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from ..errors import WeightsError, listing
+from ..provenance import digest_file
 
 Build = Callable[..., nn.Module]
 
@@ -22,7 +25,7 @@ WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "weights")
 PREFIXES = ("module.", "_orig_mod.", "model.")
 
 
-def read_weights(path: str | os.PathLike[str]) -> dict[str, Tensor]:
+def read_weights(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Read a state dict from a file, without executing anything in it.
 
     Parameters
@@ -33,7 +36,7 @@ def read_weights(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     Returns
     -------
     dict of str to torch.Tensor
-        On the CPU.
+        On the CPU. Quantized layers also have tuples of tensors, and types.
 
     Raises
     ------
@@ -49,36 +52,52 @@ def read_weights(path: str | os.PathLike[str]) -> dict[str, Tensor]:
 
             content: Any = load_file(path)
         else:
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise WeightsError(
-            f"The weights file {str(path)!r} holds more than tensors, and reading it could run "
-            "code, so it was not read. If you trust it, convert it once: "
-            "torch.save(torch.load(file, weights_only=False).state_dict(), 'weights.pth'). "
-            f"({str(error).splitlines()[0]})"
-        ) from error
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # on formats of old versions
+                content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # each reader has errors of its own for a broken file
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise WeightsError(f"The weights file {str(path)!r} cannot be read: {reason}") from error
+        # torch names the class or function that it would have to import.
+        code = re.search(r"(?:GLOBAL|class) (?!None\b)(\S+)", str(error))
+        if isinstance(error, pickle.UnpicklingError) and code:
+            raise WeightsError(
+                f"The weights file {str(path)!r} holds more than tensors ({code[1]}), and "
+                "reading it could run code, so it was not read. If you trust it, open it once "
+                "with torch.load(file, weights_only=False) and torch.save its state dict alone."
+            ) from error
+        reason = (str(error).splitlines() or [""])[0] or type(error).__name__
+        if isinstance(error, pickle.UnpicklingError):  # torch's own text advises to run it
+            reason = "torch.save did not write it"
+        raise WeightsError(
+            f"The weights file {str(path)!r} is broken or no weights file: {reason}"
+        ) from error
     return _state_dict(content, path)
 
 
-def _state_dict(content: Any, path: Path) -> dict[str, Tensor]:
-    for wrapper in WRAPPERS:
-        if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
-            content = content[wrapper]
+def _state_dict(content: Any, path: Path) -> dict[str, Any]:
+    while isinstance(content, Mapping):
+        inner = [content[w] for w in WRAPPERS if isinstance(content.get(w), Mapping)]
+        if not inner:
+            break
+        content = inner[0]
     if isinstance(content, Mapping):
-        tensors = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
-        if tensors:
-            return tensors
+        entries = {str(name): value for name, value in content.items() if _is_entry(value)}
+        if any(isinstance(value, Tensor) for value in entries.values()):
+            return entries
     keys = listing(list(content)) if isinstance(content, Mapping) else type(content).__name__
     raise WeightsError(
         f"The weights file {str(path)!r} holds no state dict (name → tensor), but: {keys}."
     )
 
 
+def _is_entry(value: Any) -> bool:
+    # Quantized layers keep (weight, bias) in one entry, and their type in another.
+    if isinstance(value, tuple):
+        return any(isinstance(part, Tensor) for part in value)
+    return isinstance(value, (Tensor, torch.dtype))
+
+
 def fitted(
-    build: Build, state: Mapping[str, Tensor], what: str, variants: Sequence[dict[str, Any]] = ({},)
+    build: Build, state: Mapping[str, Any], what: str, variants: Sequence[dict[str, Any]] = ({},)
 ) -> nn.Module:
     """Build the variant of an architecture that a state dict fits, and load it.
 
@@ -116,17 +135,14 @@ def fitted(
             expected = skeleton(build, **options).state_dict()
         problem = _misfit(named, expected)
         if not problem:
-            with torch.random.fork_rng(devices=[]):
-                model = quiet(build, **options)
+            model = quiet(build, **options)
             model.load_state_dict(named, strict=False)
             return model
         first_problem = first_problem or problem
     raise WeightsError(f"The weights {what} do not fit the architecture.\n{first_problem}")
 
 
-def _without_prefix(
-    state: Mapping[str, Tensor], expected: Mapping[str, Tensor]
-) -> dict[str, Tensor]:
+def _without_prefix(state: Mapping[str, Any], expected: Mapping[str, Any]) -> dict[str, Any]:
     named = dict(state)
     while True:
         for prefix in PREFIXES:
@@ -142,32 +158,32 @@ def _without_prefix(
 def _number_of_classes(
     build: Build,
     options: Mapping[str, Any],
-    state: Mapping[str, Tensor],
-    expected: Mapping[str, Tensor],
+    state: Mapping[str, Any],
+    expected: Mapping[str, Any],
 ) -> int | None:
     """Find the number of classes with which all shapes agree, where the usual one does not."""
-    differing = [n for n, v in state.items() if n in expected and v.shape != expected[n].shape]
+    differing = [n for n in state if n in expected and _shape(state[n]) != _shape(expected[n])]
     for name in reversed(differing):
-        if not state[name].ndim:
+        if not _shape(state[name]):
             continue
-        classes = state[name].shape[0]
+        classes: int = _shape(state[name])[0]
         try:
             other = skeleton(build, **{**options, "num_classes": classes}).state_dict()
         except (TypeError, ValueError):
             continue
-        if all(n in other and state[n].shape == other[n].shape for n in differing):
+        if all(n in other and _shape(state[n]) == _shape(other[n]) for n in differing):
             return classes
     return None
 
 
-def _misfit(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> str:
+def _misfit(state: Mapping[str, Any], expected: Mapping[str, Any]) -> str:
     # Checkpoints of old versions lack the counter, which evaluation does not use.
     missing = [n for n in expected if n not in state and not n.endswith("num_batches_tracked")]
     unexpected = [n for n in state if n not in expected]
     shapes = [
-        f"{n} {tuple(state[n].shape)} in place of {tuple(expected[n].shape)}"
+        f"{n} {_shape(state[n])} in place of {_shape(expected[n])}"
         for n in state
-        if n in expected and state[n].shape != expected[n].shape
+        if n in expected and _shape(state[n]) != _shape(expected[n])
     ]
     kinds = {"missing": missing, "unexpected": unexpected, "of another shape": shapes}
     return "\n".join(
@@ -175,66 +191,86 @@ def _misfit(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> str:
     )
 
 
+def _shape(value: Any) -> tuple[Any, ...]:
+    """Give the shape of a tensor, or those of all tensors in the tuple of a quantized layer."""
+    if isinstance(value, tuple):
+        return tuple(_shape(part) for part in value)
+    return tuple(value.shape) if isinstance(value, Tensor) else ()
+
+
+class _EmptyOnMeta(TorchFunctionMode):
+    """Give memory to nothing but what an architecture computes with while it is built."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        device = {"device": "meta"} if func is torch.empty else {}
+        return func(*args, **{**(kwargs or {}), **device})
+
+
 def skeleton(build: Build, **options: Any) -> nn.Module:
     """Build an architecture without weights or memory; really, where that is not possible."""
-    try:
-        with torch.device("meta"):
-            return quiet(build, **options)
-    except NotImplementedError:
-        with torch.random.fork_rng(devices=[]):
-            return quiet(build, **options)
+    for place in (torch.device("meta"), _EmptyOnMeta()):
+        try:
+            with place:
+                return quiet(build, **options)
+        except (NotImplementedError, RuntimeError):
+            continue
+    return quiet(build, **options)
 
 
 def random(build: Build, seed: int) -> nn.Module:
     """Build a network with the library's own random initialisation, reproducibly."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return quiet(build)
+    return quiet(build, seed=seed)
 
 
-def quiet(build: Build, **options: Any) -> nn.Module:
-    """Build without the library's warnings on initialisation and deprecation."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", (FutureWarning))
-        warnings.simplefilter("ignore", (UserWarning))
+def quiet(build: Build, seed: int = 0, **options: Any) -> nn.Module:
+    """Build without touching torch's random state, and without the library's warnings."""
+    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
+        warnings.simplefilter("ignore", FutureWarning)  # on initialisation
+        warnings.simplefilter("ignore", UserWarning)  # and deprecation
+        torch.default_generator.manual_seed(seed)
         return build(**options)
 
 
-def downloaded(fetch: Callable[[], Any], url: str) -> Any:
-    """Fetch trained weights, or say what to do where the hub cannot be reached.
+def download(url: str) -> Path:
+    """Put published weights into ``torch.hub``'s cache folder, if they are not there already.
 
     Parameters
     ----------
-    fetch : callable
-        Downloads and returns; keeps what it downloads in ``torch.hub``'s cache folder.
     url : str
-        Where it downloads from.
+        Where they are. A file name like ``name-0123abcd.pth`` holds the start of its SHA-256.
 
     Returns
     -------
-    object
-        What `fetch` returns.
+    pathlib.Path
+        The file, whose digest fits its name.
 
     Raises
     ------
     WeightsError
         If nothing could be downloaded, or it is not what was expected.
     """
-    folder = Path(torch.hub.get_dir()) / "checkpoints"
-    file = folder / url.rpartition("/")[2]
-    try:
-        return fetch()
-    except (URLError, OSError, TimeoutError) as error:
-        reason = getattr(error, "reason", None) or error
+    file = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(url).path).name
+    named = re.search(r"-([a-f0-9]{8,})\.", file.name)
+    prefix = named[1] if named else ""
+    if not file.is_file():
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            torch.hub.download_url_to_file(url, str(file), prefix or None)
+        except OSError as error:  # URLError and timeouts are among them
+            reason = getattr(error, "reason", None) or error
+            raise WeightsError(
+                f"The weights cannot be downloaded from {url} ({reason}). On a machine with a "
+                f"connection, download the file and put it at {str(file)!r}, or give any weights "
+                "file of yours with weights=. pretrained=False needs no download."
+            ) from error
+        except RuntimeError as error:
+            raise WeightsError(
+                f"What {url} gave is not what was expected: {error}. It was not kept; try again."
+            ) from error
+    found = digest_file(file) if prefix else ""
+    if not found.startswith(prefix):
         raise WeightsError(
-            f"The weights cannot be downloaded from {url} ({reason}). On a machine with a "
-            f"connection, download the file and put it at {str(file)!r}, or give any weights "
-            "file of yours with weights=. pretrained=False needs no download."
-        ) from error
-    except RuntimeError as error:
-        if "hash" not in str(error):
-            raise
-        raise WeightsError(
-            f"What {url} gave is not what was expected: {error}. Delete {str(file)!r} if it is "
-            "there, and try again."
-        ) from error
+            f"The file {str(file)!r} is not what its name says: its SHA-256 is {found}, which "
+            f"should begin with {prefix}. Delete it; it is then downloaded from {url}."
+        )
+    return file

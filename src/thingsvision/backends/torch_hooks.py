@@ -1,0 +1,129 @@
+"""Hooks that copy outputs of PyTorch modules at the moment they return."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import ModuleError, listing
+from .base import Capture
+from .torch_survey import first_input, leaves
+
+
+class Stop(BaseException):
+    """Ends a forward pass; not an Exception, so that no model can swallow it."""
+
+
+@contextmanager
+def copied(
+    model: nn.Module,
+    capture: Capture,
+    found: dict[str, Tensor],
+    rows: int,
+    *,
+    reduce: Callable[[Any], Any] | None,
+    stop: bool,
+) -> Iterator[None]:
+    """Put a private copy of one output into `found` when its module returns.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        The network.
+    capture : Capture
+        What to copy.
+    found : dict of str to torch.Tensor
+        Receives the copy under the capture's address.
+    rows : int
+        Number of images in the pass, which the copy must have as rows.
+    reduce : callable or None
+        Applied to the copy.
+    stop : bool
+        End the pass afterwards.
+    """
+    calls = 0
+
+    def take(value: Any) -> None:
+        nonlocal calls
+        calls += 1
+        if calls - 1 != capture.call:
+            return
+        for path, tensor in leaves(value):
+            if path == capture.path:
+                tensor = tensor.dequantize() if tensor.is_quantized else tensor
+                batch = _by_stimulus(tensor, capture, rows)
+                # The copy is made now: the next module may work in place.
+                copy = batch.detach().clone(memory_format=torch.contiguous_format)
+                found[capture.address] = reduce(copy) if reduce else copy
+        if stop:
+            raise Stop
+
+    module = model.get_submodule(capture.module)
+    handle = (
+        module.register_forward_pre_hook(
+            lambda _, args, kwargs: take(first_input(args, kwargs)), with_kwargs=True
+        )
+        if capture.is_input
+        else module.register_forward_hook(lambda _, args, output: take(output))
+    )
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+@contextmanager
+def counted(model: nn.Module, name: str, calls: Counter[str]) -> Iterator[None]:
+    """Count the calls of one module."""
+
+    def count(*_: Any) -> None:
+        calls[name] += 1
+
+    handle = model.get_submodule(name).register_forward_hook(count)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def check_found(
+    captures: Sequence[Capture], found: Mapping[str, Tensor], calls: Mapping[str, int] | None
+) -> None:
+    """Refuse a pass in which modules gave nothing, or were called another number of times."""
+    missing = [capture.address for capture in captures if capture.address not in found]
+    if missing:
+        raise ModuleError(
+            f"{listing(missing)}: returned no output of its own in the forward pass, probably "
+            "because it ran inside a fused operation. Ask for the module around it."
+        )
+    wrong = [
+        f"{capture.module} ({calls[capture.module]} calls, not {capture.calls})"
+        for capture in captures
+        if calls is not None
+        and calls[capture.module] != capture.calls
+        # Who counts from the first call is not misled by more of them.
+        and not capture.address.startswith(f"{capture.module}:{capture.call}")
+    ]
+    if wrong:
+        raise ModuleError(
+            "These modules were called more or less often with your images than when the "
+            f"network was surveyed, so their last call cannot be told for certain: "
+            f"{listing(list(dict.fromkeys(wrong)))}. Name the call, as in name:0."
+        )
+
+
+def _by_stimulus(tensor: Tensor, capture: Capture, rows: int) -> Tensor:
+    expected = list(capture.shape)
+    expected.insert(capture.batch_axis, rows)
+    if list(tensor.shape) != expected:
+        raise ModuleError(
+            f"{capture.address} has the shape {tuple(tensor.shape)} for {rows} images, not "
+            f"{tuple(expected)} as surveyed, so its rows cannot be told apart. Ask for a module "
+            "whose output does not depend on the content of the images."
+        )
+    return tensor.movedim(capture.batch_axis, 0)
