@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-import thingsvision.extraction as extraction
+import thingsvision.batches as batches
 from thingsvision.backends.toy import ToyBackend
 from thingsvision.errors import InvalidArgument, ModuleError, StimulusError, UnknownName
 from thingsvision.extraction import AHEAD, extract_features, plan
@@ -271,12 +271,16 @@ def test_interruptions_leave_a_store_that_goes_on(
     assert same(features, extract_features(toy_network(), numbered(9), EXACT, batch_size=2))
 
 
-def test_reading_ahead_is_bounded(numbered: Numbered, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("device", "bounds"), [("cpu", (0, 0)), ("accelerator", (1, 2 * AHEAD))])
+def test_reading_ahead_is_bounded(
+    numbered: Numbered, monkeypatch: pytest.MonkeyPatch, device: str, bounds: tuple[int, int]
+) -> None:
     decoded = []
     read = StimulusSet.read
     monkeypatch.setattr(
         StimulusSet, "read", lambda self, row: decoded.append(row) or read(self, row)
     )
+    monkeypatch.setattr(ToyBackend, "device", device)
     ahead = []
 
     def look(number: int) -> None:
@@ -284,7 +288,7 @@ def test_reading_ahead_is_bounded(numbered: Numbered, monkeypatch: pytest.Monkey
         ahead.append(len(decoded) - 2 * (number + 1))
 
     extract_features(toy_network(backend=CountingBackend(look)), numbered(30), "fc", batch_size=2)
-    assert 0 < max(ahead) <= 2 * AHEAD
+    assert bounds[0] <= max(ahead) <= bounds[1]
 
 
 # Progress
@@ -386,13 +390,13 @@ def test_features_of_several_modules_share_their_rows(numbered: Numbered) -> Non
 @pytest.mark.skipif(sys.platform == "win32", reason="needs an affinity")
 def test_one_decoding_thread_per_core(numbered: Numbered, monkeypatch: pytest.MonkeyPatch) -> None:
     made = []
-    pool = extraction.ThreadPoolExecutor
+    pool = batches.ThreadPoolExecutor
 
     def counted(workers: int, **options: Any) -> Any:
         made.append(workers)
         return pool(workers, **options)
 
-    monkeypatch.setattr(extraction, "ThreadPoolExecutor", counted)
-    monkeypatch.setattr(extraction.os, "sched_getaffinity", lambda pid: {0, 1, 2}, raising=False)
+    monkeypatch.setattr(batches, "ThreadPoolExecutor", counted)
+    monkeypatch.setattr(batches.os, "sched_getaffinity", lambda pid: {0, 1, 2}, raising=False)
     extract_features(toy_network(), numbered(4), "fc")
     assert made == [3]

@@ -46,9 +46,6 @@ def test_type_checkers_see_the_same_names() -> None:
 
 @pytest.mark.parametrize("name", sorted(thingsvision.__all__))
 def test_every_public_name_is_there_and_documented(name: str) -> None:
-    path = PACKAGE.joinpath(*thingsvision._HOMES[name].split("."))
-    if not path.with_suffix(".py").exists() and not path.is_dir():
-        pytest.skip(f"{thingsvision._HOMES[name]}.py is not part of this checkout")
     item = getattr(thingsvision, name)
     assert item.__doc__ and "\n    ----" in item.__doc__, "a public docstring has sections"
 
@@ -80,7 +77,7 @@ import doctest, importlib, json, sys
 failures = {}
 for name in json.loads(sys.argv[1]):
     module = importlib.import_module(name)
-    found = doctest.testmod(module)
+    found = doctest.testmod(module, optionflags=doctest.ELLIPSIS)
     if found.failed:
         failures[name] = found.failed
 print()

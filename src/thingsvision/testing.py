@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -199,39 +200,37 @@ def check_store(store_class: Callable[[Path], Store], tmp_path: Path) -> None:
     arrays = _sample_arrays(len(stimuli))
     request: dict[str, Any] = {"model": "m", "modules": dict.fromkeys(arrays)}
 
-    def fill(store: Store, starts: tuple[int, ...], finish: bool) -> None:
-        done = store.begin(request, {"versions": {}}, stimuli)
-        assert not done, "begin() says that an unfinished store is complete."
+    def fill(folder: Path, starts: tuple[int, ...], finish: bool) -> None:
         axes = {name: tuple(f"axis_{k}" for k in range(a.ndim)) for name, a in arrays.items()}
-        for start in starts:
-            assert not store.has(start), f"has({start}) before that batch was written."
-            rows = {name: array[start : start + 2] for name, array in arrays.items()}
-            digests = [stimuli.digest(row) for row in range(start, min(start + 2, 5))]
-            store.write(start, rows, axes, digests)
-            assert store.has(start), f"has({start}) denies a batch that was written."
-        if finish:
-            store.finish()
-        store.close()
-        store.close()
+        with closing(store_class(folder)) as store:
+            done = store.begin(request, {"versions": {}}, stimuli)
+            assert not done, "begin() says that an unfinished store is complete."
+            for start in starts:
+                assert not store.has(start), f"has({start}) before that batch was written."
+                rows = {name: array[start : start + 2] for name, array in arrays.items()}
+                digests = [stimuli.digest(row) for row in range(start, min(start + 2, 5))]
+                store.write(start, rows, axes, digests)
+                assert store.has(start), f"has({start}) denies a batch that was written."
+            if finish:
+                store.finish()
+            store.close()  # twice must do no harm
 
-    whole = store_class(tmp_path / "whole")
-    fill(whole, (0, 2, 4), finish=True)
+    fill(tmp_path / "whole", (0, 2, 4), finish=True)
     _check_read(store_class(tmp_path / "whole"), arrays, stimuli)
     assert store_class(tmp_path / "whole").begin(request, {}, stimuli), (
         "begin() does not see that the store is complete."
     )
     parts = tmp_path / "parts"
-    fill(store_class(parts), (4,), finish=False)
+    fill(parts, (4,), finish=False)
     _refuses(lambda: store_class(parts).read(), "reading an unfinished store")
-    fill(store_class(parts), (0,), finish=False)
-    resumed = store_class(parts)
-    assert not resumed.begin(request, {"versions": {}}, stimuli)
-    assert [resumed.has(start) for start in (0, 2, 4)] == [True, False, True], (
-        "A store that was opened again does not know what it holds."
-    )
-    _refuses(resumed.finish, "finishing with rows missing")
-    resumed.close()
-    fill(store_class(parts), (2,), finish=True)
+    fill(parts, (0,), finish=False)
+    with closing(store_class(parts)) as resumed:
+        assert not resumed.begin(request, {"versions": {}}, stimuli)
+        assert [resumed.has(start) for start in (0, 2, 4)] == [True, False, True], (
+            "A store that was opened again does not know what it holds."
+        )
+        _refuses(resumed.finish, "finishing with rows missing")
+    fill(parts, (2,), finish=True)
     _check_read(store_class(parts), arrays, stimuli)
     assert _files(parts) == _files(tmp_path / "whole"), (
         "A store that was interrupted differs from one that was not."
