@@ -70,7 +70,7 @@ def _show_places(made: Demonstration) -> None:
     click.echo("\nThe next command to try, with a folder of your own images:\n")
     from ..demo import NETWORK
 
-    click.echo(f"  thingsvision extract {NETWORK} images -m blocks.5 -o out\n")
-    click.echo("How alike are the blocks? This compares them all with the fifth:\n")
+    click.echo(f"thingsvision extract {NETWORK} images -m blocks.5 -o out\n")
+    click.echo("How alike are the blocks? This compares them all with blocks.5:\n")
     folder = shown_path(made.rdms)
-    click.echo(f"  thingsvision compare {folder} {Path(folder, 'blocks.5.npz')}")
+    click.echo(f"thingsvision compare {folder} {Path(folder, 'blocks.5.npz')}")

@@ -35,7 +35,7 @@ def read_size(ctx: click.Context, param: click.Parameter, value: str | None) -> 
     cls=Verb,
     examples=(
         "thingsvision extract checkpoints/efficientnet_lite0 images -m blocks.5 -o out",
-        'thingsvision extract torchvision/alexnet images -m "*" -o all --random --dry-run',
+        'thingsvision extract alexnet images -m "*" -o all --random --dry-run',
     ),
 )
 @click.argument("name")
@@ -100,6 +100,8 @@ def extract(
     file. A run that was interrupted goes on where it stopped when it is started again; one that
     is complete is not repeated.
     """
+    if not dry_run:
+        ctx.meta[AFTER_INTERRUPT] = GOES_ON
     from ..extraction import extract_features, plan
     from ..stimuli import load_stimuli
 
@@ -115,7 +117,6 @@ def extract(
         work = plan(network, stimuli, list(modules), **options)
         _show_plan(work, out, weights, random, style)
         return
-    ctx.meta[AFTER_INTERRUPT] = GOES_ON
     features = extract_features(network, stimuli, list(modules), out=out, format=format, **options)
     show_features(features, out, style)
 

@@ -48,7 +48,7 @@ def modules(name: str, pattern: str, style: str | None) -> None:
     rows = [row for row in rows if row["module"] in wanted]
     shown = [
         {**row, "shape": shape_text(row["shape"]) if row["shape"] else row["note"],
-         "axes": row["note"] if row["shape"] and row["note"] else ", ".join(row["axes"])}
+         "axes": row["note"] if row["shape"] and row["note"] else " ".join(row["axes"])}
         for row in rows
     ]  # fmt: skip
     show_table(

@@ -30,7 +30,7 @@ def say(text: str) -> None:
     click.echo(wrapped(text, min(terminal_width(), WIDEST_TEXT)), err=True)
 
 
-def wrapped(text: str, width: int, indent: str = "") -> str:
+def wrapped(text: str, width: int) -> str:
     """Wrap each line of a text, keeping its own indentation, and never breaking a word.
 
     Examples
@@ -43,8 +43,8 @@ def wrapped(text: str, width: int, indent: str = "") -> str:
     for line in text.splitlines():
         margin = " " * (len(line) - len(line.lstrip()))
         lines += textwrap.wrap(
-            line, width, subsequent_indent=indent + margin, break_long_words=False,
-            break_on_hyphens=False,
+            line.strip(), width, initial_indent=margin, subsequent_indent=margin,
+            break_long_words=False, break_on_hyphens=False,
         ) or [""]  # fmt: skip
     return "\n".join(lines)
 

@@ -119,7 +119,8 @@ def _messages(is_debugging: Callable[[], bool]) -> Iterator[None]:
 
     def show(message: Warning | str, category: type[Warning], filename: str, *_: Any) -> None:
         text = str(message)
-        if text not in shown and (filename.startswith(OWN) or is_debugging()):
+        is_for_user = issubclass(category, UserWarning) and filename.startswith(OWN)
+        if text not in shown and (is_for_user or is_debugging()):
             shown.add(text)
             say(f"Note: {text}")
 
