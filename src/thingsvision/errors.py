@@ -15,12 +15,17 @@
 
 A message is a short paragraph: what was received, what is allowed (nearest
 first), and the next step. Problems of one kind are reported together.
+What is no error but should be known is a `ThingsvisionWarning`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from difflib import SequenceMatcher
+
+
+class ThingsvisionWarning(UserWarning):
+    """What a user should know, though the work goes on."""
 
 
 class ThingsvisionError(Exception):

@@ -20,7 +20,7 @@ from tqdm.auto import tqdm
 
 from .backends.base import Capture
 from .batches import input_size, load_batches
-from .errors import InvalidArgument, listing
+from .errors import InvalidArgument, ThingsvisionWarning, listing
 from .features import FeatureSet
 from .provenance import digest_items, versions
 from .reduction import REDUCTIONS, Reduction, reduction_for
@@ -178,6 +178,7 @@ def plan(
         warnings.warn(
             f"{len(left_out)} modules return no array with a row per stimulus of their own and "
             f"were left out: {listing(left_out, 5)}.",
+            ThingsvisionWarning,
             stacklevel=3,
         )
     wanted = "flatten" if flatten else reduction

@@ -10,7 +10,7 @@ from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from .errors import ThingsvisionError, unknown
+from .errors import ThingsvisionError, ThingsvisionWarning, unknown
 
 
 class Registry(Mapping[str, Any]):
@@ -81,7 +81,7 @@ class Registry(Mapping[str, Any]):
             except ThingsvisionError as error:
                 if name in self._builtins:
                     raise
-                warnings.warn(str(error), stacklevel=2)
+                warnings.warn(str(error), ThingsvisionWarning, stacklevel=2)
 
 
 def matching(pattern: str, names: list[str]) -> list[str]:

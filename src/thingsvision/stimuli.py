@@ -16,7 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from .errors import ImageError, InvalidArgument, StimulusError, listing, nearest
+from .errors import (
+    ImageError,
+    InvalidArgument,
+    StimulusError,
+    ThingsvisionWarning,
+    listing,
+    nearest,
+)
 from .folders import beside, class_index, classes_of, find_images, nfc
 from .images import SUFFIXES, probe_image, read_image
 from .provenance import digest, digest_items
@@ -285,6 +292,7 @@ def _from_folder(root: Path, file_names: Any, ids: Sequence[str] | None) -> Stim
     if others and file_names is None:
         warn(
             f"Left out of {str(root)!r}, as they are no images ({len(others)}): {listing(others)}.",
+            ThingsvisionWarning,
             stacklevel=3,
         )
     sources = tuple(root / path for path in paths)

@@ -18,6 +18,7 @@ from .batches import input_size, load_batches
 from .errors import InvalidArgument, unknown
 from .preprocessing import Preprocessing
 from .stimuli import StimulusSet, load_stimuli
+from .store.records import write_names
 
 # The paper's name of a framework -> the source that has its models.
 BACKENDS = {"pt": "torchvision"}
@@ -114,8 +115,7 @@ def load_dl(
     stimuli = load_stimuli(root, file_names=file_names)
     folder = Path(out_path)
     folder.mkdir(parents=True, exist_ok=True)
-    lines = "".join(f"{name}\n" for name in stimuli.ids)
-    (folder / "file_names.txt").write_text(lines, encoding="utf-8")
+    write_names(folder, stimuli.ids)
     return DataLoader(stimuli, transforms, batch_size)
 
 

@@ -101,8 +101,13 @@ def write_tables(folder: Path, stimuli: StimulusSet, digests: Sequence[str]) -> 
                 number = int(stimuli.targets[row])
                 target = [number, stimuli.classes[number] if stimuli.classes else ""]
             writer.writerow([row, name, *target, digests[row], "ok"])
+    write_names(folder, stimuli.ids)
+
+
+def write_names(folder: Path, ids: Sequence[str]) -> None:
+    """Write ``file_names.txt``: an id on each line, line breaks inside it spelled out."""
     with (folder / NAMES).open("w", newline="\n", encoding="utf-8") as file:
-        for name in stimuli.ids:
+        for name in ids:
             line = name.replace("\r", "\\r").replace("\n", "\\n")
             file.write(f"{line}\n")
 
