@@ -242,6 +242,17 @@ class TorchBackend:
         return self._in_layout(model, forward)
 
 
+def available_devices() -> dict[str, str]:
+    """List the devices of this machine, the fastest first, each with a description."""
+    devices = {}
+    for number in range(torch.cuda.device_count()):
+        devices[f"cuda:{number}"] = torch.cuda.get_device_name(number)
+    if torch.backends.mps.is_available():
+        devices["mps"] = "Apple GPU"
+    devices["cpu"] = f"{torch.get_num_threads()} threads"
+    return devices
+
+
 def choose_device(device: str) -> str:
     """Turn ``"auto"`` into the fastest device there is, and check any other.
 
@@ -250,13 +261,11 @@ def choose_device(device: str) -> str:
     InvalidArgument
         If the device does not exist here.
     """
-    available = ["cpu"]
-    if torch.backends.mps.is_available():
-        available.insert(0, "mps")
-    if torch.cuda.is_available():
-        available[:0] = ["cuda", *(f"cuda:{k}" for k in range(torch.cuda.device_count()))]
+    available = list(available_devices())
     if device == "auto":
         return available[0]
+    if device == "cuda" and "cuda:0" in available:
+        return "cuda:0"
     if device not in available and device != "meta":
         raise InvalidArgument(
             f"device is {device!r}; on this machine there are: auto, {', '.join(available)}."

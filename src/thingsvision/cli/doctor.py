@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import click
@@ -146,24 +147,21 @@ def _has_distribution(name: str) -> bool:
 
 def _devices() -> Iterator[Finding]:
     try:
-        import torch
+        from ..backends.torch import available_devices
+        from ..zoo.weights import cache_folder
 
-        names = [torch.cuda.get_device_name(k) for k in range(torch.cuda.device_count())]
-        found = [f"cuda:{k} ({name})" for k, name in enumerate(names)]
-        found += ["mps"] if torch.backends.mps.is_available() else []
-        yield _finding("devices", ", ".join([*found, f"cpu ({torch.get_num_threads()} threads)"]))
-        yield from _cache(torch.hub.get_dir())
+        devices = [f"{name} ({what})" for name, what in available_devices().items()]
+        yield _finding("devices", ", ".join(devices))
+        yield from _cache(cache_folder())
     except Exception as error:
         yield _finding("devices", f"{type(error).__name__}: {error}", BROKEN)
 
 
-def _cache(folder: str) -> Iterator[Finding]:
-    from pathlib import Path
-
-    files = [file for file in Path(folder, "checkpoints").glob("*") if file.is_file()]
+def _cache(folder: Path) -> Iterator[Finding]:
+    files = [file for file in folder.glob("*") if file.is_file()]
     total = sum(file.stat().st_size for file in files)
     held = f"{len(files)} files, {size_text(total)}" if files else "empty"
-    yield _finding("cache of weights", f"{Path(folder, 'checkpoints')} ({held})")
+    yield _finding("cache of weights", f"{folder} ({held})")
 
 
 def _sources() -> Iterator[Finding]:
