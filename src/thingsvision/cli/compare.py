@@ -79,7 +79,7 @@ def _rdms(path: str, ids: str | None, variable: str | None) -> dict[str, RDM]:
     from ..errors import InvalidArgument
     from ..rsa.files import READERS, read_ids
     from ..rsa.rdm import load_rdm
-    from ..store.base import META
+    from ..store.records import META
 
     where = Path(path).expanduser()
     if not where.exists():

@@ -145,9 +145,11 @@ def _has_distribution(name: str) -> bool:
 
 
 def _devices() -> Iterator[Finding]:
-    try:
-        import torch
+    from importlib import import_module
 
+    try:
+        # By name, like every package here: what the program itself uses, backends import.
+        torch = import_module("torch")
         names = [torch.cuda.get_device_name(k) for k in range(torch.cuda.device_count())]
         found = [f"cuda:{k} ({name})" for k, name in enumerate(names)]
         found += ["mps"] if torch.backends.mps.is_available() else []

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from errno import EPIPE
-from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import click
@@ -29,10 +28,8 @@ from .rdm import rdm
 from .verb import AFTER_INTERRUPT, DEBUG, debug_option, write_examples
 
 FAILED, INTERRUPTED = 1, 130
-# Where warnings come from that are meant for the user: this package, or click, which calls it.
-OWN = tuple(
-    f"{folder}{os.sep}" for folder in (Path(__file__).parents[1], Path(click.__file__).parent)
-)
+# The modules, in one version of Python or another, between who gives a warning and who shows it.
+PASSED_ON = ("warnings", "_py_warnings")
 
 
 class Program(click.Group):
@@ -117,9 +114,9 @@ def _messages(is_debugging: Callable[[], bool]) -> Iterator[None]:
     """Show the toolbox's own warnings and messages as plain lines, and keep others' away."""
     shown: set[str] = set()
 
-    def show(message: Warning | str, category: type[Warning], filename: str, *_: Any) -> None:
+    def show(message: Warning | str, category: type[Warning], *_: Any) -> None:
         text = str(message)
-        is_for_user = issubclass(category, UserWarning) and filename.startswith(OWN)
+        is_for_user = issubclass(category, UserWarning) and _is_own_warning()
         if text not in shown and (is_for_user or is_debugging()):
             shown.add(text)
             say(f"Note: {text}")
@@ -142,6 +139,22 @@ def _messages(is_debugging: Callable[[], bool]) -> Iterator[None]:
         own.removeHandler(handler)
         root.removeHandler(silence)
         own.setLevel(level)
+
+
+def _is_own_warning() -> bool:
+    """Tell whether a warning that is just being shown was given by this package.
+
+    The file that a warning names is that of a caller further up, so it does not tell.
+    """
+    frame: FrameType | None = sys._getframe()
+    for is_inside in (False, True):  # up to the module that passes warnings on, and out of it
+        while frame is not None and (_module(frame) in PASSED_ON) == is_inside:
+            frame = frame.f_back
+    return frame is not None and _module(frame).partition(".")[0] == __name__.partition(".")[0]
+
+
+def _module(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__"))
 
 
 def _trace(ctx: click.Context) -> None:

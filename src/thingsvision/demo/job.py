@@ -20,7 +20,7 @@ from ..plotting import plot_rdm
 from ..rsa.rdm import compute_rdm
 from ..stimuli import StimulusSet, load_stimuli
 from ..store import read_meta
-from ..store.npy import NpyStore
+from ..store.naming import file_names
 from ..zoo import load_model
 
 log = logging.getLogger("thingsvision")
@@ -88,9 +88,8 @@ def make_demo(out: str | os.PathLike[str], progress: bool | None = None) -> Demo
     features = extract_features(
         network, stimuli, MODULES, out=store, batch_size=BATCH, progress=progress
     )
-    files = {
-        name: rdms / f"{NpyStore(store).file_name(name)}.npz" for name in features if name != OUTPUT
-    }
+    modules = [name for name in features if name != OUTPUT]
+    files = {name: rdms / f"{file}.npz" for name, file in file_names(modules).items()}
     made = (*files.values(), figure, table)
     was_there = was_complete and all(file.is_file() for file in made)
     best = best_classes(features[OUTPUT], network.card.classes)
