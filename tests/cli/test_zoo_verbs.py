@@ -8,7 +8,8 @@ import json
 
 import pytest
 
-from thingsvision.zoo import describe_model, list_models
+from thingsvision.backends.base import Module, Output, Survey
+from thingsvision.zoo import describe_model, list_models, load_model
 
 from .conftest import Run
 
@@ -89,10 +90,20 @@ def test_elements_of_tuples_have_addresses(run: Run) -> None:
     assert max(map(len, lines)) <= 80
 
 
-def test_modules_without_one_row_per_stimulus_are_marked(run: Run) -> None:
-    found = modules(run, "torchvision/swin_t", "features.1.0.*")
-    notes = {row["note"] for row in found.values()}
-    assert notes <= {"", "no row per stimulus", "never called", "no array"}
+def test_modules_without_one_row_per_stimulus_are_marked(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    boxes = Output(0, (), (2000, 91), ("axis1", "axis2"), None, 0)
+    whole = Output(0, (), (10,), ("feature",), 0, 1)
+    survey = Survey((Module("roi", "RoIPool", 1, (boxes,)),), Module("", "Net", 1, (whole,)))
+    monkeypatch.setattr(
+        "thingsvision.cli.modules.surveyed",
+        lambda name: (load_model("torchvision/alexnet", pretrained=False), survey),
+    )
+    assert "no row per stimulus" in run("modules", "net").out
+    found = modules(run, "net")
+    assert [row["note"] for row in found.values()] == ["no row per stimulus", ""]
+    assert list(found) == ["roi", "output"]  # and no penultimate, where there is none
 
 
 @pytest.mark.parametrize("name", ["torchvision/alexnet", "checkpoints/efficientnet_lite0"])

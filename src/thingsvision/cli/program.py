@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from errno import EPIPE
-from pathlib import Path
 from typing import Any
 
 import click
 
 from .. import __version__
-from ..errors import ThingsvisionError, nearest
+from ..errors import ThingsvisionError, ThingsvisionWarning, nearest
 from .compare import compare
 from .demo import demo
 from .doctor import doctor
@@ -29,10 +27,8 @@ from .rdm import rdm
 from .verb import AFTER_INTERRUPT, DEBUG, debug_option, write_examples
 
 FAILED, INTERRUPTED = 1, 130
-# Where warnings come from that are meant for the user: this package, or click, which calls it.
-OWN = tuple(
-    f"{folder}{os.sep}" for folder in (Path(__file__).parents[1], Path(click.__file__).parent)
-)
+# The modules, in one version of Python or another, between who gives a warning and who shows it.
+PASSED_ON = ("warnings", "_py_warnings")
 
 
 class Program(click.Group):
@@ -117,9 +113,9 @@ def _messages(is_debugging: Callable[[], bool]) -> Iterator[None]:
     """Show the toolbox's own warnings and messages as plain lines, and keep others' away."""
     shown: set[str] = set()
 
-    def show(message: Warning | str, category: type[Warning], filename: str, *_: Any) -> None:
+    def show(message: Warning | str, category: type[Warning], *_: Any) -> None:
         text = str(message)
-        is_for_user = issubclass(category, UserWarning) and filename.startswith(OWN)
+        is_for_user = issubclass(category, ThingsvisionWarning)
         if text not in shown and (is_for_user or is_debugging()):
             shown.add(text)
             say(f"Note: {text}")

@@ -118,7 +118,7 @@ def targets(option: str, path: str | None, names: Sequence[str], suffix: str) ->
         If one file is named for several modules.
     """
     from ..errors import InvalidArgument, listing
-    from ..store.npy import NpyStore
+    from ..store.naming import file_names
 
     if path is None:
         return {}
@@ -132,8 +132,7 @@ def targets(option: str, path: str | None, names: Sequence[str], suffix: str) ->
             )
         return {names[0]: target}
     target.mkdir(parents=True, exist_ok=True)
-    spell = NpyStore(target).file_name
-    return {name: target / f"{spell(name)}{suffix}" for name in names}
+    return {name: target / f"{file}{suffix}" for name, file in file_names(names).items()}
 
 
 def draw(rdm: RDM, path: Path, images: str | None) -> None:
