@@ -26,7 +26,8 @@ from .preprocessing import Preprocessing
 from .stimuli import StimulusSet
 from .store import Store
 from .zoo import Network
-from .zoo.source import Choice, ModelCard, Source
+from .zoo.card import ModelCard
+from .zoo.source import Choice, Source
 
 # Sums in another order differ in the last digits of float32.
 TOLERANCE = 1e-5

@@ -84,9 +84,7 @@ def make_demo(out: str | os.PathLike[str], progress: bool | None = None) -> Demo
     stimuli = load_stimuli(PHOTOGRAPHS)
     network = load_model(NETWORK)
     was_complete = _is_finished(store)
-    features = extract_features(
-        network, stimuli, MODULES, out=store, batch_size=BATCH, progress=progress
-    )
+    features = extract_features(network, stimuli, MODULES, out=store, progress=progress)
     modules = [name for name in features if name != OUTPUT]
     files = {name: rdms / f"{file}.npz" for name, file in file_names(modules).items()}
     made = (*files.values(), figure, table)

@@ -12,8 +12,9 @@ from typing import Any
 from ..errors import InvalidArgument, UnknownName, listing, nearest
 from ..preprocessing import Preprocessing
 from ..registry import Registry, matching
+from .card import ModelCard
 from .network import Network
-from .source import Choice, ModelCard, Source
+from .source import Choice, Source
 
 SOURCES = Registry(
     "model source",

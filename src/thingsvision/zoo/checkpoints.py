@@ -17,8 +17,9 @@ from ..errors import WeightsError, unknown
 from ..optional import require
 from ..preprocessing import Preprocessing
 from ..provenance import digest_file
+from .card import ModelCard
 from .network import Network
-from .source import Choice, ModelCard
+from .source import Choice
 from .weights import Build, download, fitted, random, read_weights, skeleton
 
 if sys.version_info >= (3, 11):

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..backends.base import Backend, Survey
 from ..preprocessing import Preprocessing
-from .source import ModelCard
+from .card import ModelCard
 
 # For networks that take images of any size, where shapes are to be shown.
 EXAMPLE_SIZE = 224

@@ -12,8 +12,9 @@ from torchvision.transforms import InterpolationMode
 from ..backends.torch import TorchBackend
 from ..errors import InvalidArgument, unknown
 from ..preprocessing import Preprocessing, Size
+from .card import ModelCard
 from .network import Network
-from .source import Choice, ModelCard
+from .source import Choice
 from .weights import Build, download, fitted, quiet, random, read_weights, skeleton
 
 CITATION = "TorchVision maintainers and contributors 2016, doi:10.5281/zenodo.10888104"
