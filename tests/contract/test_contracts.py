@@ -13,7 +13,7 @@ from thingsvision.errors import StoreError
 from thingsvision.store import STORES
 from thingsvision.store.npy import NpyStore
 from thingsvision.testing import check_backend, check_source, check_store, toy_network
-from thingsvision.zoo.source import Choice, ModelCard
+from thingsvision.zoo import Choice, ModelCard
 
 
 @pytest.mark.parametrize("format", STORES)
