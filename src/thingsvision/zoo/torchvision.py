@@ -154,8 +154,15 @@ def _training_data(weights: str, metrics: dict[str, Any]) -> str:
 def _preprocessing(entry: Any, name: str) -> Preprocessing | None:
     """Read the record from the preset that belongs to the weights."""
     preset = entry.transforms()
-    read: Callable[..., Preprocessing] | None = PRESETS.get(type(preset).__name__)
-    return read(preset, f"torchvision {type(entry).__name__}.{entry.name}") if read else None
+    fixed = PRESETS.get(type(preset).__name__)
+    if fixed is None:
+        return None
+    read = {
+        field: convert(getattr(preset, attribute))
+        for field, (attribute, convert) in FIELDS.items()
+        if hasattr(preset, attribute)
+    }
+    return Preprocessing(**read, **fixed, origin=f"torchvision {type(entry).__name__}.{entry.name}")
 
 
 def _size(values: Any) -> Size | None:
@@ -164,50 +171,22 @@ def _size(values: Any) -> Size | None:
     return int(values[0]) if len(values) == 1 else (int(values[0]), int(values[1]))
 
 
-def _classification(preset: Any, origin: str) -> Preprocessing:
-    return Preprocessing(
-        resize=_size(preset.resize_size),
-        crop=_size(preset.crop_size),
-        interpolation=_interpolation(preset),
-        mean=tuple(preset.mean),
-        std=tuple(preset.std),
-        origin=origin,
-    )
+def _interpolation(mode: Any) -> str:
+    return str(InterpolationMode(mode).value)
 
 
-def _video(preset: Any, origin: str) -> Preprocessing:
-    return Preprocessing(
-        resize=_size(preset.resize_size),
-        crop=_size(preset.crop_size),
-        interpolation=_interpolation(preset),
-        antialias=False,
-        mean=tuple(preset.mean),
-        std=tuple(preset.std),
-        origin=origin,
-    )
-
-
-def _segmentation(preset: Any, origin: str) -> Preprocessing:
-    return Preprocessing(
-        resize=_size(preset.resize_size),
-        interpolation=_interpolation(preset),
-        mean=tuple(preset.mean),
-        std=tuple(preset.std),
-        origin=origin,
-    )
-
-
-def _detection(preset: Any, origin: str) -> Preprocessing:
-    return Preprocessing(origin=origin)
-
-
-def _interpolation(preset: Any) -> str:
-    return str(InterpolationMode(preset.interpolation).value)
-
-
-PRESETS: dict[str, Callable[[Any, str], Preprocessing]] = {
-    "ImageClassification": _classification,
-    "VideoClassification": _video,
-    "SemanticSegmentation": _segmentation,
-    "ObjectDetection": _detection,
+# A preset's class -> what it does without saying so in an attribute.
+PRESETS: dict[str, dict[str, Any]] = {
+    "ImageClassification": {},
+    "SemanticSegmentation": {},
+    "VideoClassification": {"antialias": False},
+    "ObjectDetection": {},
+}
+# Field of the record -> attribute of the preset, and how it is read.
+FIELDS: dict[str, tuple[str, Callable[[Any], Any]]] = {
+    "resize": ("resize_size", _size),
+    "crop": ("crop_size", _size),
+    "interpolation": ("interpolation", _interpolation),
+    "mean": ("mean", tuple),
+    "std": ("std", tuple),
 }
