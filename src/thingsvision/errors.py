@@ -4,7 +4,7 @@
 
     ThingsvisionError
     ├── InvalidArgument      a value that is not allowed            (also a ValueError)
-    │   └── UnknownName      a name that nothing answers to
+    │   └── UnknownName      a name that nothing answers to         (also a KeyError)
     ├── StimulusError        stimuli that are missing, doubled or unreadable
     │   └── ImageError       one image that cannot be decoded
     ├── ModuleError          a module that cannot be captured as asked
@@ -15,12 +15,17 @@
 
 A message is a short paragraph: what was received, what is allowed (nearest
 first), and the next step. Problems of one kind are reported together.
+What is no error but should be known is a `ThingsvisionWarning`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from difflib import SequenceMatcher
+
+
+class ThingsvisionWarning(UserWarning):
+    """What a user should know, though the work goes on."""
 
 
 class ThingsvisionError(Exception):
@@ -31,8 +36,10 @@ class InvalidArgument(ThingsvisionError, ValueError):
     """A value that is not allowed."""
 
 
-class UnknownName(InvalidArgument):
+class UnknownName(InvalidArgument, KeyError):
     """A name that nothing answers to."""
+
+    __str__ = Exception.__str__  # a KeyError would put its message in quotes
 
 
 class StimulusError(ThingsvisionError):
@@ -85,7 +92,7 @@ def nearest(name: str, choices: Iterable[str], count: int = 5) -> list[str]:
     >>> nearest("resnet5", ["alexnet", "resnet50", "resnet18"], count=2)
     ['resnet50', 'resnet18']
     """
-    wanted = name.lower()
+    wanted = str(name).lower()
 
     def distance(choice: str) -> tuple[bool, float, str]:
         other = choice.lower()
@@ -96,14 +103,17 @@ def nearest(name: str, choices: Iterable[str], count: int = 5) -> list[str]:
 
 
 def listing(items: Sequence[object], limit: int = 10) -> str:
-    """Join items with commas, naming the first ones and counting the rest.
+    r"""Join items with commas on one line, naming the first ones and counting the rest.
 
     Examples
     --------
     >>> listing(["a", "b", "c"], limit=2)
     'a, b and 1 more'
+    >>> print(listing(["two\nlines"]))
+    'two\nlines'
     """
-    shown = ", ".join(str(item) for item in items[:limit])
+    texts = [str(item) for item in items[:limit]]
+    shown = ", ".join(text if text.isprintable() else repr(text) for text in texts)
     return shown if len(items) <= limit else f"{shown} and {len(items) - limit} more"
 
 

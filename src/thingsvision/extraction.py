@@ -8,35 +8,31 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
+from operator import index
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32
 from tqdm.auto import tqdm
 
 from .backends.base import Capture
-from .errors import ImageError, InvalidArgument, StimulusError, listing
+from .batches import input_size, load_batches
+from .errors import InvalidArgument, ThingsvisionWarning, listing
 from .features import FeatureSet
-from .preprocessing import preprocess
 from .provenance import digest_items, versions
 from .reduction import REDUCTIONS, Reduction, reduction_for
 from .stimuli import StimulusSet, load_stimuli
-from .store import STORES
+from .store import STORES, Sink
 from .store.memory import MemoryStore
 from .zoo import Network
 
 log = logging.getLogger("thingsvision")
 
-# Batches that are decoded while another one is in the forward pass.
+# Batches that are decoded while an accelerator works on another one.
 AHEAD = 2
-
-Images = Float32[np.ndarray, "n_stimuli height width 3"]
 
 
 @dataclass(frozen=True)
@@ -89,12 +85,10 @@ class Plan:
         """Shape of each array, ``(n_stimuli, ...)``, computed on an empty batch."""
         shapes = {}
         for capture in self.captures:
-            # An array of stride 0: the shape without the memory.
-            shape = (len(self.stimuli), *capture.shape)
             name = self.reductions[capture.address]
-            one = np.broadcast_to(np.float32(0), (1, *capture.shape))
-            rest = REDUCTIONS[name][0](one).shape[1:] if name else shape[1:]
-            shapes[capture.address] = (len(self.stimuli), *rest)
+            batch = np.empty((0, *capture.shape), np.float32)
+            shape = REDUCTIONS[name][0](batch).shape if name else batch.shape
+            shapes[capture.address] = (len(self.stimuli), *shape[1:])
         return shapes
 
     @property
@@ -111,7 +105,12 @@ class Plan:
             "preprocessing": self.network.preprocessing.to_dict(),
             "modules": {capture.address: self.reductions[capture.address]
                         for capture in self.captures},
-            "stimuli": {"count": len(self.stimuli), "ids": digest_items(self.stimuli.ids)},
+            "stimuli": {
+                "count": len(self.stimuli),
+                "ids": digest_items(self.stimuli.ids),
+                "classes": None if self.stimuli.targets is None
+                else digest_items([*self.stimuli.classes, *self.stimuli.targets.tolist()]),
+            },
             "batch_size": self.batch_size,
             "seed": self.seed,
         }  # fmt: skip
@@ -120,16 +119,17 @@ class Plan:
     def provenance(self) -> dict[str, Any]:
         """What made the features: enough to write the methods paragraph."""
         card = self.network.card
+        is_trained = self.network.weights.get("kind") == "pretrained"
         return {
             **self.request,
             "weights": {**self.network.weights, "digest": self.network.digest},
             "task": card.task,
-            "training_data": card.training_data,
+            "training_data": card.training_data if is_trained else "",
             "licence": card.licence,
             "citation": card.citation,
             "input_size": list(self.size),
             "framework": self.network.backend.name,
-            "device": getattr(self.network.backend, "device", ""),
+            "device": self.network.backend.device,
             "versions": versions(),
         }
 
@@ -163,13 +163,14 @@ def plan(
     """
     if not isinstance(stimuli, StimulusSet):
         stimuli = load_stimuli(stimuli)
+    batch_size, seed = _whole("batch_size", batch_size), _whole("seed", seed)
     if batch_size < 1:
         raise InvalidArgument(f"batch_size is {batch_size}; it is at least 1.")
     if flatten and reduction not in (None, "flatten"):
         raise InvalidArgument(
             f"flatten=True is short for reduction='flatten', but reduction is {reduction!r}."
         )
-    size = _input_size(network, stimuli)
+    size = input_size(network.preprocessing, stimuli)
     patterns = [modules] if isinstance(modules, str) else list(modules)
     survey = network.modules(size)
     captures = survey.resolve(patterns)
@@ -177,6 +178,7 @@ def plan(
         warnings.warn(
             f"{len(left_out)} modules return no array with a row per stimulus of their own and "
             f"were left out: {listing(left_out, 5)}.",
+            ThingsvisionWarning,
             stacklevel=3,
         )
     wanted = "flatten" if flatten else reduction
@@ -254,104 +256,52 @@ def extract_features(
         network, stimuli, modules, reduction=reduction, flatten=flatten, batch_size=batch_size,
         seed=seed,
     )  # fmt: skip
-    store = MemoryStore() if out is None else STORES[format](out)
-    if store.begin(work.request, work.stimuli):
-        log.info("The features in %s are complete already; nothing was computed.", out)
-        return store.read()
-    _run(work, store, progress)
-    store.finish(work.stimuli, work.provenance)
-    return store.read()
+    sink: Sink = MemoryStore() if out is None else STORES[format](out)
+    with closing(sink):
+        if sink.begin(work.request, work.provenance, work.stimuli):
+            log.info("The features in %s are complete already; nothing was computed.", out)
+        else:
+            _run(work, sink, progress)
+            sink.finish()
+        features = sink.read()
+    return FeatureSet({capture.address: features[capture.address] for capture in work.captures})
 
 
-def _run(work: Plan, store: Any, progress: bool | None) -> None:
-    """Send every batch that the store lacks through the network."""
+def _run(work: Plan, sink: Sink, progress: bool | None) -> None:
+    """Send every batch that the sink lacks through the network."""
     backend, model = work.network.backend, work.network.model
-    starts = [start for start in work.starts if not store.has(start)]
+    starts = [start for start in work.starts if not sink.has(start)]
     count = len(work.stimuli)
     missing = sum(min(work.batch_size, count - start) for start in starts)
     is_first = True
-    with tqdm(
+    bar = tqdm(
         total=count, initial=count - missing, unit=" images", dynamic_ncols=True,
         disable=None if progress is None else not progress,
-    ) as bar:  # fmt: skip
-        for start, images, digests in _decoded(work, starts):
+    )  # fmt: skip
+    # On the processor, decoding and the forward pass take turns: each can use all cores, and a
+    # core that is missing holds up all threads of a forward pass.
+    ahead = 0 if backend.device == "cpu" else AHEAD
+    batches = load_batches(
+        work.stimuli, work.network.preprocessing, work.size, work.batch_size, starts, ahead
+    )
+    # Closed here, not when an error's traceback is let go: the threads end with the loop.
+    with bar, closing(batches):
+        for batch in batches:
             if is_first:
-                # One image to the end: every module must answer, as often as surveyed.
-                backend.run(
-                    model, images[:1], work.captures, work.reductions, seed=work.seed, full=True
-                )
+                # One image to the end: every module must answer, as often as surveyed. A copy,
+                # since a network may work in place on what it is given.
+                one = batch.images[:1].copy()
+                backend.run(model, one, work.captures, work.reductions, seed=work.seed, full=True)
                 is_first = False
             arrays = backend.run(
-                model, images, work.captures, work.reductions, seed=work.seed + start
+                model, batch.images, work.captures, work.reductions, seed=work.seed + batch.start
             )
-            store.write(start, arrays, work.axes, digests, count)
-            bar.update(len(images))
+            sink.write(batch.start, arrays, work.axes, batch.digests)
+            bar.update(len(batch.images))
 
 
-def _decoded(work: Plan, starts: Sequence[int]) -> Iterator[tuple[int, Images, list[str]]]:
-    """Decode batches in threads, some ahead of the forward pass; Pillow lets go of the lock."""
-    # sched_getaffinity knows how many cores this process may use; not every system has it.
-    affinity = getattr(os, "sched_getaffinity", None)
-    workers = len(affinity(0)) if affinity else os.cpu_count() or 1
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
-
-    def submit(start: int) -> tuple[int, Images, list[Future[str]]]:
-        rows = range(start, min(start + work.batch_size, len(work.stimuli)))
-        images = np.empty((len(rows), *work.size, 3), np.float32)
-        return start, images, [pool.submit(_decode, work, row, images[row - start]) for row in rows]
-
+def _whole(name: str, value: Any) -> int:
     try:
-        coming = iter(starts)
-        queue = deque(submit(start) for start in islice(coming, AHEAD))
-        while queue:
-            start, images, futures = queue.popleft()
-            digests = _results(futures)
-            if (following := next(coming, None)) is not None:
-                queue.append(submit(following))
-            yield start, images, digests
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _decode(work: Plan, row: int, out: Float32[np.ndarray, "height width 3"]) -> str:
-    image, digest = work.stimuli.read(row)
-    array = preprocess(work.network.preprocessing, image)
-    if array.shape != out.shape:
-        raise ImageError(
-            f"{work.stimuli.ids[row]}: is {image.height} × {image.width} pixels, not what its "
-            "header said before; it was changed while this ran."
-        )
-    out[:] = array
-    return digest
-
-
-def _results(futures: Sequence[Future[str]]) -> list[str]:
-    digests, problems = [], []
-    for future in futures:
-        try:
-            digests.append(future.result())
-        except StimulusError as error:
-            problems.append(str(error))
-    if problems:
-        lines = "\n  ".join(problems)
-        raise StimulusError(
-            f"{len(problems)} images of a batch cannot be decoded:\n  {lines}\n"
-            "The batches before it are kept. Mend or remove the images and run again."
-        )
-    return digests
-
-
-def _input_size(network: Network, stimuli: StimulusSet) -> tuple[int, int]:
-    """Find the one size that all preprocessed images have."""
-    sizes = [network.preprocessing.shape(*size) for size in stimuli.sizes]
-    if len(set(sizes)) > 1:
-        examples = {size: name for name, size in zip(stimuli.ids, sizes, strict=True)}
-        shown = [f"{name}: {h} × {w}" for (h, w), name in examples.items()]
-        raise StimulusError(
-            f"{network.name} takes images as they come, without a crop, and these would be of "
-            f"{len(examples)} different sizes after preprocessing ({listing(shown, 3)}), so their "
-            "activations cannot be one array. Give the network a crop: "
-            "network.preprocessed(resize=256, crop=224), on the command line --resize 256 "
-            "--crop 224."
-        )
-    return sizes[0]
+        return index(value)
+    except TypeError:
+        raise InvalidArgument(f"{name} is {value!r}; it is a whole number.") from None

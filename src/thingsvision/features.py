@@ -71,9 +71,9 @@ class Features:
         return len(self.ids)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        if copy:
-            return np.array(self.array, dtype=dtype)
-        return np.asarray(self.array, dtype=dtype)
+        if copy is None:
+            return np.asarray(self.array, dtype=dtype)
+        return np.array(self.array, dtype=dtype, copy=copy)
 
     def __getitem__(self, rows: Any) -> NDArray[Any]:
         return np.asarray(self.array[rows])

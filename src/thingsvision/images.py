@@ -26,7 +26,7 @@ import os
 import re
 import struct
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, TypeAlias, cast
@@ -36,6 +36,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from .errors import ImageError, InvalidArgument
+from .samples import CONVERTERS, Refusal, array_levels
 
 Source: TypeAlias = "str | os.PathLike[str] | bytes | NDArray[Any]"
 Colour: TypeAlias = tuple[int, int, int]
@@ -44,7 +45,7 @@ SUFFIXES: frozenset[str]  # made by __getattr__ on first use, since Pillow then 
 BACKGROUND: Colour = (255, 255, 255)
 MAX_PIXELS = 178_956_970  # where Pillow itself stops, unless told otherwise
 
-_NO_PICTURES = frozenset({"BUFR", "FITS", "GRIB", "HDF5", "IPTC", "MPEG", "PDF"})
+_NO_PICTURES = frozenset({"BUFR", "FITS", "GRIB", "HDF5", "IPTC", "MPEG"})
 _AGAIN = "Copy or download it again, or leave it out."
 _CONVERT = "Convert it to PNG or JPEG, or leave it out."
 _TRUNCATED = f"is truncated: it ends before the picture does. {_AGAIN}"
@@ -72,20 +73,6 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_BITS_PER_SAMPLE, _PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0  # TIFF
-# Bradford-adapted sRGB primaries: XYZ under D50 to linear RGB (columns X, Y, Z).
-_D50 = np.array([0.96422, 1.0, 0.82521])
-_XYZ_TO_RGB = np.array(
-    [
-        [3.1338561, -1.6168667, -0.4906146],
-        [-0.9787684, 1.9161415, 0.0334540],
-        [0.0719453, -0.2289914, 1.4052427],
-    ]
-)
-
-
-class _ReasonError(Exception):
-    """A reason that follows the name of the image in a sentence."""
 
 
 def read_image(
@@ -94,7 +81,10 @@ def read_image(
     """Read an image file, its bytes or an array as an upright RGB picture.
 
     The module's docstring lists the rules. A plain RGB or grey file comes out as
-    ``PIL.Image.open(path).convert("RGB")`` gives it, bit for bit.
+    ``PIL.Image.open(path).convert("RGB")`` gives it, bit for bit. Threads may read at once.
+
+    A file that is cut short is refused, unless ``PIL.ImageFile.LOAD_TRUNCATED_IMAGES`` was set.
+    Damaged bits inside a JPEG go unseen, since its decoder passes over them in silence.
 
     Parameters
     ----------
@@ -133,10 +123,10 @@ def read_image(
         )
     if isinstance(source, np.ndarray):
         with _named(source):
-            return _on_background(Image.fromarray(_array_levels(source)), background)
+            return _on_background(Image.fromarray(array_levels(source)), background)
     with _opened(source, max_pixels) as picture:
-        picture.load()
-        convert = _CONVERTERS.get(picture.mode)
+        picture.load()  # before the mode is asked for: that of an EPS changes here
+        convert = CONVERTERS.get(picture.mode)
         rgb = _on_background(convert(picture) if convert else picture, background)
         turn = _TURNS.get(_orientation(picture))
         return rgb if turn is None else rgb.transpose(turn)
@@ -172,7 +162,7 @@ def probe_image(source: Source, *, max_pixels: int = MAX_PIXELS) -> tuple[int, i
     """
     if isinstance(source, np.ndarray):
         with _named(source):
-            height, width = _array_levels(source).shape[:2]
+            height, width = array_levels(source).shape[:2]
         return height, width
     with _opened(source, max_pixels) as picture:
         width, height = picture.size
@@ -187,8 +177,7 @@ def __getattr__(name: str) -> frozenset[str]:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     known = Image.registered_extensions().items()
     found = {suffix for suffix, kind in known if kind in Image.OPEN and kind not in _NO_PICTURES}
-    suffixes = frozenset(found | {".mpo"})  # opened by way of JPEG
-    globals()[name] = suffixes
+    globals()[name] = suffixes = frozenset(found | {".mpo"})  # opened by way of JPEG
     return suffixes
 
 
@@ -240,7 +229,7 @@ def _identified(stream: IO[bytes]) -> Image.Image:
         return Image.open(stream)
     except Image.DecompressionBombError as error:
         pixels, limit = (int(number) for number in re.findall(r"\d+", str(error))[:2])
-        raise _ReasonError(
+        raise Refusal(
             f"has {pixels:,} pixels, more than Pillow's limit of {limit:,}. Make it smaller or, if "
             f"you trust it, set PIL.Image.MAX_IMAGE_PIXELS = None and pass max_pixels={pixels}."
         ) from error
@@ -248,26 +237,26 @@ def _identified(stream: IO[bytes]) -> Image.Image:
         stream.seek(0)
         start = stream.read(16)
     if not start:
-        raise _ReasonError(f"is empty: it has no bytes. {_AGAIN}")
+        raise Refusal(f"is empty: it has no bytes. {_AGAIN}")
     for kind, (_, accept) in Image.OPEN.items():
         with suppress(IndexError, struct.error):  # of a start that is too short for a signature
             if accept and accept(start):
-                raise _ReasonError(
+                raise Refusal(
                     f"begins as {kind}, but it is truncated, broken or of a variety that this "
                     f"Pillow cannot read. {_AGAIN} If other programs open it, convert it to PNG."
                 )
-    raise _ReasonError(f"is not an image that Pillow knows. {_CONVERT}")
+    raise Refusal(f"is not an image that Pillow knows. {_CONVERT}")
 
 
 def _check_header(picture: Image.Image, max_pixels: int) -> None:
     pixels = picture.width * picture.height
     if pixels > max_pixels:
-        raise _ReasonError(
+        raise Refusal(
             f"has {pixels:,} pixels, more than the limit of {max_pixels:,}. Make it smaller or, if "
             f"you trust it, pass max_pixels={pixels}."
         )
     if picture.mode == "I" and picture.format != "PPM":  # Pillow scales a PGM by its maxval
-        raise _ReasonError(
+        raise Refusal(
             "holds 32-bit or signed integers, and nothing states which of them is white. "
             "Scale them to 16 bits without sign, or to 8."
         )
@@ -275,7 +264,7 @@ def _check_header(picture: Image.Image, max_pixels: int) -> None:
         from PIL import EpsImagePlugin  # at the top it would come before the common formats
 
         if not EpsImagePlugin.has_ghostscript():
-            raise _ReasonError(_GHOSTSCRIPT)
+            raise Refusal(_GHOSTSCRIPT)
 
 
 def _name(source: Source) -> str:
@@ -287,7 +276,7 @@ def _name(source: Source) -> str:
 
 
 def _reason(source: Source, error: Exception) -> str:
-    if isinstance(error, _ReasonError):
+    if isinstance(error, Refusal):
         return str(error)
     if isinstance(source, (str, os.PathLike)) and Path(source).is_dir():
         return "is a directory. Give the images inside it."
@@ -331,74 +320,3 @@ def _on_background(picture: Image.Image, background: Colour) -> Image.Image:
     canvas = Image.new("RGB", rgba.size, background)
     canvas.paste(rgba, mask=rgba)
     return canvas
-
-
-def _deep_to_grey(picture: Any) -> Image.Image:
-    """Scale 16-bit (I;16, I) or floating-point (F) samples to 8 bits; make a key alpha."""
-    tags = getattr(picture, "tag_v2", {})
-    white = 1 if picture.mode == "F" else 2 ** tags.get(_BITS_PER_SAMPLE, (16,))[0] - 1
-    samples = np.asarray(picture)
-    key = picture.info.get("transparency")
-    alpha = None if key is None else Image.fromarray(np.where(samples == key, 0, 255).astype("u1"))
-    if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO:  # Pillow leaves these inverted
-        samples = white - samples
-    grey = Image.fromarray(_levels(samples, white))
-    return grey if alpha is None else Image.merge("LA", (grey, alpha))
-
-
-def _lab_to_rgb(picture: Image.Image) -> Image.Image:
-    # Row by row: a large scan would otherwise need a hundred bytes a pixel.
-    return Image.fromarray(np.stack([_lab_row(row) for row in np.asarray(picture)]))
-
-
-def _lab_row(row: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Convert CIELAB (width, 3) to sRGB (width, 3), after CIE 15 and IEC 61966-2-1."""
-    lightness = row[:, 0] / 2.55
-    a, b = row[:, 1:].view(np.int8).T
-    y = (lightness + 16) / 116
-    f = np.stack([y + a / 500, y, y - b / 200], axis=1)
-    xyz = _D50 * np.where(f > 6 / 29, f**3, 3 * (6 / 29) ** 2 * (f - 4 / 29))
-    linear = np.clip(xyz @ _XYZ_TO_RGB.T, 0, 1)
-    return _levels(
-        np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055), 1
-    )
-
-
-def _array_levels(array: NDArray[Any]) -> NDArray[np.uint8]:
-    """Check an array and scale it to 8 bits: (height, width) or (height, width, 3 | 4)."""
-    if array.ndim == 3 and array.shape[2] == 1:
-        array = array[:, :, 0]
-    if 0 in array.shape or array.shape[2:] not in ((), (3,), (4,)) or array.ndim < 2:
-        raise _ReasonError(
-            "is no image. Its shape must be (height, width) or (height, width, 1, 3 or 4); "
-            "np.moveaxis(array, 0, -1) puts channels last."
-        )
-    if array.dtype == np.uint8:
-        return array
-    if array.dtype.newbyteorder("=") == np.uint16:
-        return _levels(array, 65535)
-    if array.dtype.kind == "f":
-        return _levels(array, 1)
-    raise _ReasonError(
-        "is of a type whose white is unknown. Convert it to uint8, uint16 or floating point in 0 "
-        "to 1, e.g. with array.astype('uint8') if its values are 0 to 255."
-    )
-
-
-def _levels(samples: NDArray[Any], white: int) -> NDArray[np.uint8]:
-    """Scale samples of 0 to white to 0 to 255, halves upwards."""
-    if samples.dtype.kind != "f":
-        return ((samples.astype(np.uint32) * 510 + white) // (2 * white)).astype(np.uint8)
-    low, high = samples.min(), samples.max()
-    if not (low >= 0 and high <= 1):  # so that NaN is caught as well
-        raise _ReasonError(
-            f"holds floating-point samples from {low:g} to {high:g}, but only 0 (black) to 1 "
-            "(white) are allowed, without NaN. Scale them first, e.g. divide by 255."
-        )
-    return (samples.astype(np.float64) * 255 + 0.5).astype(np.uint8)
-
-
-_CONVERTERS: dict[str, Callable[[Image.Image], Image.Image]] = {
-    **dict.fromkeys(("I;16", "I;16B", "I;16L", "I;16N", "I", "F"), _deep_to_grey),
-    "LAB": _lab_to_rgb,
-}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import sys
 from types import ModuleType
 
 from .errors import MissingPackage
@@ -15,8 +16,17 @@ EXTRAS = {
 
 
 def is_installed(package: str) -> bool:
-    """Say whether a package can be imported, without importing it."""
-    return importlib.util.find_spec(package) is not None
+    """Say whether a package can be imported, without importing it.
+
+    Examples
+    --------
+    >>> is_installed("json"), is_installed("no_such_package.inside")
+    (True, False)
+    """
+    try:
+        return importlib.util.find_spec(package) is not None
+    except (ModuleNotFoundError, ValueError):  # no parent, or a module made by hand
+        return package in sys.modules
 
 
 def require(package: str) -> ModuleType:

@@ -11,7 +11,12 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("thingsvision", "torch", "torchvision", "timm", "numpy", "pillow")
+import numpy as np
+
+from . import __version__
+
+_ABSENT = object()
+PACKAGES = ("torch", "torchvision", "timm", "numpy", "pillow")
 
 
 def digest(data: bytes | bytearray | memoryview) -> str:
@@ -41,7 +46,8 @@ def digest_items(items: Iterable[object]) -> str:
 
 def versions() -> dict[str, str]:
     """List the versions of what computes activations here."""
-    found = {"python": platform.python_version()}
+    # Its own constant, since a checkout on the path has no metadata.
+    found = {"python": platform.python_version(), "thingsvision": __version__}
     for package in PACKAGES:
         try:
             found[package] = version(package)
@@ -60,7 +66,8 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = ""
     """
     found = []
     for key in [*old, *(key for key in new if key not in old)]:
-        before, after = old.get(key), new.get(key)
+        # Not None, which is a value: the reduction of a module that keeps its shape.
+        before, after = old.get(key, _ABSENT), new.get(key, _ABSENT)
         if isinstance(before, Mapping) and isinstance(after, Mapping):
             found += differences(before, after, f"{prefix}{key}.")
         elif before != after:
@@ -68,6 +75,23 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = ""
     return found
 
 
+def plain(value: Any) -> Any:
+    """Turn a record into what it is after a journey through a JSON file.
+
+    Examples
+    --------
+    >>> plain({"mean": (0.5,), "seed": np.int64(3)})
+    {'mean': [0.5], 'seed': 3}
+    """
+    return json.loads(json.dumps(value, ensure_ascii=False, default=_plain))
+
+
+def _plain(value: object) -> object:
+    return value.item() if isinstance(value, np.generic) else str(value)
+
+
 def _short(value: object, length: int = 80) -> str:
+    if value is _ABSENT:
+        return "absent"
     text = json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= length else text[: length - 1] + "…"

@@ -10,7 +10,7 @@ from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from .errors import unknown
+from .errors import ThingsvisionError, ThingsvisionWarning, unknown
 
 
 class Registry(Mapping[str, Any]):
@@ -58,24 +58,30 @@ class Registry(Mapping[str, Any]):
                 module, _, attribute = self._builtins[name].partition(":")
                 self._loaded[name] = getattr(import_module(module), attribute)
             elif name in self._plugins:
-                self._loaded[name] = self._plugins[name].load()
+                self._loaded[name] = self._load_plugin(name)
             else:
                 raise unknown(self.kind, name, self)
         return self._loaded[name]
+
+    def _load_plugin(self, name: str) -> Any:
+        entry = self._plugins[name]
+        try:
+            return entry.load()
+        except Exception as error:  # another package's code may raise anything
+            raise ThingsvisionError(
+                f"The {self.kind} {name!r} ({entry.value}) of another package cannot be loaded: "
+                f"{type(error).__name__}: {error}. Update or uninstall that package."
+            ) from error
 
     def working(self) -> Iterator[tuple[str, Any]]:
         """Yield names and objects; a broken plugin becomes a warning that names it."""
         for name in self:
             try:
                 yield name, self[name]
-            except Exception as error:
+            except ThingsvisionError as error:
                 if name in self._builtins:
                     raise
-                warnings.warn(
-                    f"The {self.kind} {name!r} ({self._plugins[name].value}) cannot be loaded: "
-                    f"{type(error).__name__}: {error}",
-                    stacklevel=2,
-                )
+                warnings.warn(str(error), ThingsvisionWarning, stacklevel=2)
 
 
 def matching(pattern: str, names: list[str]) -> list[str]:

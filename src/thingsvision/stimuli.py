@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
-import csv
 import os
-import unicodedata
-import warnings
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from warnings import warn
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 
-from .errors import InvalidArgument, StimulusError, listing, nearest
+from .errors import (
+    ImageError,
+    InvalidArgument,
+    StimulusError,
+    ThingsvisionWarning,
+    listing,
+    nearest,
+)
+from .folders import beside, class_index, classes_of, find_images, nfc
 from .images import SUFFIXES, probe_image, read_image
 from .provenance import digest, digest_items
+from .tables import read_lines, read_table
 
-# What operating systems and notebooks leave behind.
-LITTER = {".ipynb_checkpoints", "thumbs.db", ".ds_store", "__macosx", "desktop.ini"}
-COLUMNS = {"path": ("path", "file", "filename", "file_name", "image"), "id": ("id", "stimulus")}
+# How many names an error shows before it counts the rest.
+SHOWN = 100
 
 Source = Path | NDArray[Any]
 
@@ -49,7 +56,9 @@ class StimulusSet:
     Raises
     ------
     StimulusError
-        If there is no image, or ids are doubled.
+        If there is no image, or ids are doubled, empty or no text that can be written.
+    InvalidArgument
+        If ids or targets are not as many as images.
 
     Examples
     --------
@@ -67,16 +76,25 @@ class StimulusSet:
     def __post_init__(self) -> None:
         if not self.ids:
             raise StimulusError("There are no stimuli.")
-        if len(self.ids) != len(self.sources):
-            raise InvalidArgument(
-                f"{len(self.ids)} ids were given for {len(self.sources)} images; "
-                "each image needs one id."
-            )
+        for what, given in (("ids", self.ids), ("targets", self.targets)):
+            if given is not None and len(given) != len(self.sources):
+                raise InvalidArgument(
+                    f"{len(given)} {what} were given for {len(self.sources)} images; "
+                    "each image needs one."
+                )
         doubled = [name for name, count in Counter(self.ids).items() if count > 1]
         if doubled:
             raise StimulusError(
-                f"{len(doubled)} ids occur more than once: {listing(doubled)}. "
-                "Rows of features are found by id, so each id must be its own."
+                f"{len(doubled)} ids occur more than once: {listing(doubled, SHOWN)}. Rows of "
+                "features are found by id, so each id must be its own. (Names that look alike "
+                "but are made of different Unicode characters are one id.)"
+            )
+        unwritable = [name for name in self.ids if not name.strip() or not _is_unicode(name)]
+        if unwritable:
+            raise StimulusError(
+                f"{len(unwritable)} ids are empty or no Unicode text: "
+                f"{listing([ascii(name) for name in unwritable], SHOWN)}. Rename the files, or "
+                "give names with ids=."
             )
 
     def __len__(self) -> int:
@@ -98,14 +116,7 @@ class StimulusSet:
         StimulusError
             If ids are unknown; all are named.
         """
-        rows = {name: row for row, name in enumerate(self.ids)}
-        missing = [name for name in ids if name not in rows]
-        if missing:
-            raise StimulusError(
-                f"{len(missing)} of {len(ids)} ids are not among the stimuli: {listing(missing)}. "
-                f"Nearest to the first: {listing(nearest(missing[0], self.ids))}."
-            )
-        return self._take([rows[name] for name in ids])
+        return self._take(_rows(ids, self.ids, "ids", "are not among the stimuli"))
 
     def _take(self, rows: Iterable[int]) -> StimulusSet:
         rows = list(rows)
@@ -117,31 +128,49 @@ class StimulusSet:
         )
 
     def read(self, row: int) -> tuple[Image.Image, str]:
-        """Decode one image, and compute the digest of what it was decoded from.
+        """Decode one image, and compute the digest of the very bytes it was decoded from.
 
         Returns
         -------
         image : PIL.Image.Image
             Upright, mode RGB.
         digest : str
-            SHA-256 of the file, or of the array's bytes.
+            SHA-256 of the file, or of the array.
 
         Raises
         ------
         ImageError
             If the image cannot be decoded; says why.
         """
-        return read_image(self.sources[row]), self.digest(row)
+        source = self.sources[row]
+        if not isinstance(source, Path):
+            return self.image(row), self.digest(row)
+        try:
+            data = source.read_bytes()
+            return read_image(data), digest(data)
+        except (OSError, ImageError):
+            read_image(source)  # fails likewise, and its error names the file
+            raise
 
     def image(self, row: int) -> Image.Image:
         """Decode one image: upright, mode RGB."""
-        return read_image(self.sources[row])
+        with _naming(self.ids[row], self.sources[row]):
+            return read_image(self.sources[row])
 
     def digest(self, row: int) -> str:
-        """Compute the SHA-256 of one image's file, or of its array."""
+        """Compute the SHA-256 of one image's file, or of its array.
+
+        Raises
+        ------
+        ImageError
+            If the file cannot be read.
+        """
         source = self.sources[row]
         if isinstance(source, Path):
-            return digest(source.read_bytes())
+            try:
+                return digest(source.read_bytes())
+            except OSError as error:
+                raise ImageError(f"The image {str(source)!r} cannot be read: {error}.") from error
         return digest_items([str(source.dtype), source.shape, digest(source.tobytes())])
 
     @cached_property
@@ -154,14 +183,15 @@ class StimulusSet:
             If headers show that images cannot be read; all are named with the reason.
         """
         sizes, problems = [], []
-        for source in self.sources:
+        for name, source in zip(self.ids, self.sources, strict=True):
             try:
-                sizes.append(probe_image(source))
-            except StimulusError as error:
+                with _naming(name, source):
+                    sizes.append(probe_image(source))
+            except ImageError as error:
                 problems.append(str(error))
         if problems:
-            lines = "\n  ".join(problems[:20])
-            more = f"\n  … and {len(problems) - 20} more" if len(problems) > 20 else ""
+            lines = "\n  ".join(problems[:SHOWN])
+            more = f"\n  … and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
             raise StimulusError(
                 f"{len(problems)} of {len(self)} images cannot be read:\n  {lines}{more}\n"
                 "Mend or remove them, or give the list of files you want."
@@ -191,13 +221,14 @@ def load_stimuli(
     source : path, sequence of paths, or arrays
         A folder; a CSV file with a column ``path`` (and, if wanted, ``id`` and ``class``);
         a list of image files; or images as an array ``(n_stimuli, height, width, 3)`` or a
-        list of arrays ``(height, width, 3)``.
+        list of arrays ``(height, width, 3)`` or Pillow images.
     file_names : sequence of str, or path of a text file with a name per line, optional
         Which images of the folder, in which order.
     ids : sequence of str, optional
         Names to use in place of the paths.
     root : path, optional
-        Folder that a list's or a table's paths, and the ids, are relative to.
+        Folder that a list's or a table's paths, and the ids, are relative to; by default the
+        table's own folder, or the deepest folder around all files of a list.
 
     Returns
     -------
@@ -209,193 +240,164 @@ def load_stimuli(
     StimulusError
         If the folder is missing or empty, names do not exist, or ids are doubled. All
         problems of one kind are named together.
+    InvalidArgument
+        If the source is none of the above, or an argument does not fit it.
 
     Examples
     --------
     >>> load_stimuli([np.zeros((4, 4, 3), np.uint8)], ids=["black"]).ids
     ('black',)
     """
-    if isinstance(source, np.ndarray) or _is_arrays(source):
-        stimuli = _from_arrays(source, ids)
-    elif isinstance(source, (str, os.PathLike)):
-        path = Path(source).expanduser()
-        if not path.exists():
-            raise StimulusError(
-                f"There is no folder or file {str(path)!r} (the current folder is "
-                f"{str(Path.cwd())!r}).{_siblings(path)}"
-            )
-        if path.is_dir():
-            stimuli = _from_folder(path, file_names)
-        elif path.suffix.lower() in (".csv", ".tsv"):
-            stimuli = _from_table(path, root)
-        else:
-            stimuli = _from_paths([path], root)
-    elif isinstance(source, Sequence):
-        stimuli = _from_paths([Path(item).expanduser() for item in source], root)
-    else:
-        raise InvalidArgument(
-            f"Stimuli were given as {type(source).__name__}; allowed are a folder, a list of "
-            "files, a CSV file, and arrays."
+    if isinstance(source, np.ndarray) and source.ndim == 1 and source.dtype.kind in "UO":
+        source = source.tolist()  # a column of a table, with paths
+    is_path = isinstance(source, (str, os.PathLike))
+    path = Path(source).expanduser() if is_path else Path()  # type: ignore[arg-type]
+    if is_path and not path.exists():
+        raise StimulusError(
+            f"There is no folder or file {str(path)!r} (the current folder is "
+            f"{str(Path.cwd())!r}).{beside(path)}"
         )
-    if file_names is not None and not _is_folder(source):
+    is_folder = is_path and path.is_dir()
+    if file_names is not None and not is_folder:
         raise InvalidArgument("file_names chooses among the images of a folder; give a folder.")
-    if ids is not None:
-        stimuli = StimulusSet(tuple(ids), stimuli.sources, stimuli.targets, stimuli.classes)
-    return stimuli
-
-
-def _is_folder(source: Any) -> bool:
-    return isinstance(source, (str, os.PathLike)) and Path(source).expanduser().is_dir()
-
-
-def _is_arrays(source: Any) -> bool:
-    return (
-        isinstance(source, Sequence)
-        and not isinstance(source, str)
-        and len(source) > 0
-        and isinstance(source[0], (np.ndarray, Image.Image))
+    if root is not None and (is_folder or _is_arrays(source)):
+        raise InvalidArgument(
+            "root is what the paths of a list or a table are relative to; "
+            "leave it away for a folder or arrays."
+        )
+    base = None if root is None else Path(root).expanduser()
+    if is_folder:
+        return _from_folder(path, file_names, ids)
+    if is_path and path.suffix.lower() in (".csv", ".tsv"):
+        return _from_table(path, base or path.parent, ids)
+    if is_path:
+        return _from_paths([path], base, ids)
+    if _is_arrays(source):
+        return _from_arrays(source, ids)
+    if isinstance(source, Sequence) and all(isinstance(i, (str, os.PathLike)) for i in source):
+        return _from_paths([Path(item).expanduser() for item in source], base, ids)
+    raise InvalidArgument(
+        f"Stimuli were given as {type(source).__name__}; allowed are a folder, a list of "
+        "image files, a CSV file, an array of images, and a list of arrays or Pillow images."
     )
 
 
-def _siblings(path: Path) -> str:
-    if not path.parent.is_dir():
-        return ""
-    near = nearest(path.name, [item.name for item in path.parent.iterdir()], 3)
-    return f" Beside it: {listing(near)}." if near else ""
+def _from_folder(root: Path, file_names: Any, ids: Sequence[str] | None) -> StimulusSet:
+    paths, names, others = find_images(root)
+    if not names:
+        raise StimulusError(
+            f"There are no images in {str(root)!r} ({len(others)} other files). "
+            f"Known are {listing(sorted(SUFFIXES), SHOWN)}."
+        )
+    if others and file_names is None:
+        warn(
+            f"Left out of {str(root)!r}, as they are no images ({len(others)}): {listing(others)}.",
+            ThingsvisionWarning,
+            stacklevel=3,
+        )
+    sources = tuple(root / path for path in paths)
+    everything = StimulusSet(tuple(names), sources, *classes_of(names), tuple(others))
+    if file_names is not None:
+        if isinstance(file_names, (str, os.PathLike)):
+            file_names = read_lines(file_names)
+        wanted = [nfc(Path(name).as_posix()) for name in file_names]
+        lack = f"are not images in the folder {str(root)!r}"
+        everything = everything._take(_rows(wanted, names, "file names", lack))
+    return _named(everything, ids)
 
 
 def _from_arrays(source: Any, ids: Sequence[str] | None) -> StimulusSet:
-    arrays = [np.asarray(item) for item in source]
+    if isinstance(source, np.ndarray) and source.ndim == 3 and 3 in source.shape[::2]:
+        raise InvalidArgument(
+            f"An array of shape {source.shape} may be one colour image or several grey ones. "
+            "Give [array] for one image, its channels last, or list(array) for several."
+        )
+    arrays = tuple(map(_pixels, source))
     numbers = tuple(f"{row:06d}" for row in range(len(arrays)))
-    for name, array in zip(ids or numbers, arrays, strict=False):
-        try:
-            probe_image(array)
-        except StimulusError as error:
-            raise StimulusError(f"Array of stimulus {name!r}: {error}") from error
-    return StimulusSet(numbers, tuple(arrays))
+    stimuli = _named(StimulusSet(numbers, arrays), ids)
+    _ = stimuli.sizes  # names all arrays that are no images
+    return stimuli
 
 
-def _from_folder(root: Path, file_names: Any) -> StimulusSet:
-    images, left_out = _scan(root)
-    if not images:
-        raise StimulusError(
-            f"There are no images in {str(root)!r} ({len(left_out)} other files). "
-            f"Known are {listing(sorted(SUFFIXES), 60)}."
-        )
-    known = {_identifier(relative): relative for relative in images}
-    chosen = list(known) if file_names is None else _named(file_names, known)
-    if file_names is None and left_out:
-        warnings.warn(
-            f"{len(left_out)} files in {str(root)!r} are not images and were left out: "
-            f"{listing(left_out)}.",
-            stacklevel=3,
-        )
-    targets, classes = _classes([Path(name) for name in chosen])
-    return StimulusSet(
-        tuple(chosen),
-        tuple(root / known[name] for name in chosen),
-        targets,
-        classes,
-        tuple(left_out),
-    )
-
-
-def _scan(root: Path) -> tuple[list[Path], list[str]]:
-    """List images, sorted by the parts of their relative path, and all other files."""
-    images, others = [], []
-    seen: set[str] = set()
-    for folder, folders, files in os.walk(root, followlinks=True):
-        real = os.path.realpath(folder)
-        if real in seen:  # a link that leads back
-            folders.clear()
-            continue
-        seen.add(real)
-        here = Path(folder).relative_to(root)
-        others += [(here / name).as_posix() for name in folders if name.lower() in LITTER]
-        folders[:] = [name for name in folders if name.lower() not in LITTER]
-        for name in files:
-            relative = here / name
-            hidden = name.startswith(".") or name.lower() in LITTER
-            if relative.suffix.lower() in SUFFIXES and not hidden:
-                images.append(relative)
-            else:
-                others.append(relative.as_posix())
-    images.sort(key=lambda path: unicodedata.normalize("NFC", path.as_posix()).split("/"))
-    return images, sorted(others)
-
-
-def _named(file_names: Any, known: dict[str, Path]) -> list[str]:
-    if isinstance(file_names, (str, os.PathLike)):
-        lines = Path(file_names).read_text(encoding="utf-8-sig").splitlines()
-        file_names = [line for line in lines if line.strip()]
-    wanted = [_identifier(Path(name)) for name in file_names]
-    missing = [name for name in wanted if name not in known]
-    if missing:
-        raise StimulusError(
-            f"{len(missing)} of {len(wanted)} file names are not in the folder: "
-            f"{listing(missing)}. Nearest to the first: {listing(nearest(missing[0], known))}. "
-            "Names are relative to the folder, with their suffix."
-        )
-    return wanted
-
-
-def _from_paths(paths: list[Path], root: str | os.PathLike[str] | None) -> StimulusSet:
+def _from_paths(
+    paths: list[Path], root: Path | None, ids: Sequence[str] | None, labels: Any = None
+) -> StimulusSet:
     if not paths:
         raise StimulusError("The list of images is empty.")
-    base = Path(root).expanduser() if root is not None else None
-    files = [base / path if base else path for path in paths]
+    files = [root / path.expanduser() if root else path for path in paths]
     missing = [str(path) for path in files if not path.is_file()]
     if missing:
         raise StimulusError(
-            f"{len(missing)} of {len(files)} files do not exist: {listing(missing)}."
+            f"{len(missing)} of {len(files)} files do not exist: {listing(missing, SHOWN)}."
         )
-    if base is None and len(files) > 1:
-        base = Path(os.path.commonpath([path.absolute().parent for path in files]))
-    elif base is None:
-        base = files[0].absolute().parent
-    relative = [Path(os.path.relpath(path.absolute(), base.absolute())) for path in files]
-    targets, classes = _classes(relative)
-    return StimulusSet(tuple(map(_identifier, relative)), tuple(files), targets, classes)
+    whole = [path.absolute() for path in files]
+    base = (root or Path(os.path.commonpath([path.parent for path in whole]))).absolute()
+    names = tuple(nfc(Path(os.path.relpath(path, base)).as_posix()) for path in whole)
+    indexed = classes_of(names) if labels is None else class_index(labels)
+    return _named(StimulusSet(names if ids is None else tuple(ids), tuple(files), *indexed), None)
 
 
-def _from_table(table: Path, root: str | os.PathLike[str] | None) -> StimulusSet:
-    with table.open(newline="", encoding="utf-8-sig") as file:
-        sample = file.read(4096)
-        file.seek(0)
-        separator = max(",\t;", key=sample.partition("\n")[0].count)
-        rows = list(csv.DictReader(file, delimiter=separator))
-    header = {str(name).strip().lower(): name for name in (rows[0] if rows else {})}
-    column = next((header[name] for name in COLUMNS["path"] if name in header), None)
-    if column is None:
+def _from_table(table: Path, root: Path, ids: Sequence[str] | None) -> StimulusSet:
+    columns = read_table(table)
+    names = columns.get("id") if ids is None else ids
+    return _from_paths([Path(path) for path in columns["path"]], root, names, columns.get("class"))
+
+
+def _is_arrays(source: Any) -> bool:
+    is_list = isinstance(source, Sequence) and not isinstance(source, str) and len(source) > 0
+    return isinstance(source, np.ndarray) or (
+        is_list and isinstance(source[0], (np.ndarray, Image.Image))
+    )
+
+
+def _pixels(item: Any) -> NDArray[Any]:
+    """Give the samples of an array or a Pillow image in a form that `read_image` takes."""
+    if isinstance(item, np.ndarray):
+        return item
+    if not isinstance(item, Image.Image):
+        raise InvalidArgument(f"A list of images holds a {type(item).__name__}, which is none.")
+    upright = ImageOps.exif_transpose(item)
+    if upright.mode in ("1", "P", "PA", "LA", "La", "RGBa"):
+        upright = upright.convert("RGBA" if upright.has_transparency_data else "RGB")
+    if upright.mode not in ("L", "RGB", "RGBA", "F") and not upright.mode.startswith("I;16"):
+        raise InvalidArgument(
+            f"A Pillow image has the mode {upright.mode}; convert it to RGB, or give its file."
+        )
+    return np.asarray(upright)
+
+
+def _is_unicode(name: str) -> bool:
+    # Linux allows file names of any bytes; Python spells odd ones with lone surrogates.
+    return not any("\ud800" <= character <= "\udfff" for character in name)
+
+
+@contextmanager
+def _naming(name: str, source: Source) -> Iterator[None]:
+    """Put the id of an array into the errors about it; those about a file name the file."""
+    try:
+        yield
+    except ImageError as error:
+        if isinstance(source, Path):
+            raise
+        raise ImageError(f"Stimulus {name!r}: {error}") from error
+
+
+def _named(stimuli: StimulusSet, ids: Sequence[str] | None) -> StimulusSet:
+    names = stimuli.ids if ids is None else ids
+    return StimulusSet(
+        tuple(nfc(str(name)) for name in names), stimuli.sources, stimuli.targets, stimuli.classes,
+        stimuli.left_out,
+    )  # fmt: skip
+
+
+def _rows(wanted: Sequence[str], known: Sequence[str], what: str, lack: str) -> list[int]:
+    """Find the rows of ids; name all that are missing."""
+    rows = {name: row for row, name in enumerate(known)}
+    wanted = [nfc(name) for name in wanted]
+    missing = [name for name in wanted if name not in rows]
+    if missing:
         raise StimulusError(
-            f"The table {str(table)!r} has {len(rows)} rows and the columns "
-            f"{listing(list(header)) or 'none'}; it needs a column 'path' with image files."
+            f"{len(missing)} of {len(wanted)} {what} {lack}: {listing(missing, SHOWN)}. "
+            f"Nearest to the first: {listing(nearest(missing[0], known))}."
         )
-    base = Path(root) if root is not None else table.parent
-    stimuli = _from_paths([Path(row[column]) for row in rows], base)
-    named = next((header[name] for name in COLUMNS["id"] if name in header), None)
-    ids = tuple(_nfc(row[named]) for row in rows) if named else stimuli.ids
-    targets, classes = stimuli.targets, stimuli.classes
-    if "class" in header:
-        labels = [row[header["class"]] for row in rows]
-        classes = tuple(sorted(set(labels)))
-        targets = np.array([classes.index(label) for label in labels])
-    return StimulusSet(ids, stimuli.sources, targets, classes)
-
-
-def _classes(relative: list[Path]) -> tuple[NDArray[np.int64] | None, tuple[str, ...]]:
-    """Take the first folder as the class, if every image lies in one."""
-    if any(len(path.parts) < 2 or path.parts[0] == ".." for path in relative):
-        return None, ()
-    labels = [_nfc(path.parts[0]) for path in relative]
-    classes = tuple(sorted(set(labels)))
-    index = {name: number for number, name in enumerate(classes)}
-    return np.array([index[label] for label in labels], dtype=np.int64), classes
-
-
-def _identifier(relative: Path) -> str:
-    return _nfc(relative.as_posix())
-
-
-def _nfc(name: str) -> str:
-    return unicodedata.normalize("NFC", name)
+    return [rows[name] for name in wanted]

@@ -340,6 +340,10 @@ class Backend(Protocol):
 
     name: str
 
+    @property
+    def device(self) -> str:
+        """Name where it computes, e.g. ``"cpu"``."""
+
     def modules(self, model: Any, size: tuple[int, int]) -> Survey:
         """Find names, types, calls and output shapes, for images of one size."""
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
-from weakref import WeakSet
+from weakref import WeakKeyDictionary, WeakSet
 
 import numpy as np
 import torch
@@ -43,6 +43,9 @@ class TorchBackend:
     name = "torch"
     # Networks whose views need channels outermost in memory.
     _planar: WeakSet[nn.Module] = field(default_factory=WeakSet, repr=False, compare=False)
+    _digests: WeakKeyDictionary[nn.Module, tuple[list[tuple[int, int]], str]] = field(
+        default_factory=WeakKeyDictionary, repr=False, compare=False
+    )
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "device", choose_device(self.device))
@@ -166,11 +169,32 @@ class TorchBackend:
         check_found(captures, found, calls if full else None)
         return {c.address: _to_numpy(found[c.address]) for c in captures}
 
+    def place(self, images: Float32[np.ndarray, "n_stimuli height width 3"]) -> Tensor:
+        """Turn preprocessed images into the tensor that a network takes.
+
+        Returns
+        -------
+        torch.Tensor, shape (n_stimuli, 3, height, width)
+            With an axis of frames after the channels for video networks.
+        """
+        return self._placed(torch.from_numpy(images), planar=False)
+
     def digest(self, model: nn.Module) -> str:
-        """Compute the SHA-256 of all weights and buffers, with their names, types and shapes."""
+        """Compute the SHA-256 of all weights and buffers, with their names, types and shapes.
+
+        It is computed once for each state of the weights. What changes them behind PyTorch's
+        back, through ``tensor.data``, is not noticed.
+        """
         model = hookable(model)
         if is_meta(model):
             raise InvalidArgument("The network has no weights (device='meta'), so no digest.")
+        # PyTorch counts the changes of a tensor in `_version`.
+        state = [(t.data_ptr(), t._version) for t in (*model.parameters(), *model.buffers())]
+        if model not in self._digests or self._digests[model][0] != state:
+            self._digests[model] = (state, self._digest(model))
+        return self._digests[model][1]
+
+    def _digest(self, model: nn.Module) -> str:
         total = hashlib.sha256()
         for name, entry in sorted(model.state_dict().items()):
             for path, tensor in leaves(entry):  # quantized layers keep tuples
@@ -218,6 +242,17 @@ class TorchBackend:
         return self._in_layout(model, forward)
 
 
+def available_devices() -> dict[str, str]:
+    """List the devices of this machine, the fastest first, each with a description."""
+    devices = {}
+    for number in range(torch.cuda.device_count()):
+        devices[f"cuda:{number}"] = torch.cuda.get_device_name(number)
+    if torch.backends.mps.is_available():
+        devices["mps"] = "Apple GPU"
+    devices["cpu"] = f"{torch.get_num_threads()} threads"
+    return devices
+
+
 def choose_device(device: str) -> str:
     """Turn ``"auto"`` into the fastest device there is, and check any other.
 
@@ -226,13 +261,11 @@ def choose_device(device: str) -> str:
     InvalidArgument
         If the device does not exist here.
     """
-    available = ["cpu"]
-    if torch.backends.mps.is_available():
-        available.insert(0, "mps")
-    if torch.cuda.is_available():
-        available[:0] = ["cuda", *(f"cuda:{k}" for k in range(torch.cuda.device_count()))]
+    available = list(available_devices())
     if device == "auto":
         return available[0]
+    if device == "cuda" and "cuda:0" in available:
+        return "cuda:0"
     if device not in available and device != "meta":
         raise InvalidArgument(
             f"device is {device!r}; on this machine there are: auto, {', '.join(available)}."

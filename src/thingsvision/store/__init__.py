@@ -7,7 +7,9 @@ from pathlib import Path
 
 from ..features import FeatureSet
 from ..registry import Registry
-from .base import Store, read_meta
+from .base import Store
+from .records import read_meta
+from .sink import Sink
 
 STORES = Registry("format", {"npy": "thingsvision.store.npy:NpyStore"})
 
@@ -29,10 +31,21 @@ def open_features(folder: str | os.PathLike[str]) -> FeatureSet:
     ------
     StoreError
         If the folder holds no features, or unfinished ones.
+
+    Examples
+    --------
+    >>> import numpy as np, tempfile
+    >>> from thingsvision.extraction import extract_features
+    >>> from thingsvision.testing import toy_network
+    >>> folder = tempfile.mkdtemp()
+    >>> images = np.zeros((2, 8, 6, 3), np.uint8)
+    >>> _ = extract_features(toy_network(), images, "fc", out=folder)
+    >>> open_features(folder)
+    FeatureSet(2 stimuli; fc: 2 × 5)
     """
     folder = Path(folder).expanduser()
-    store: Store = STORES[read_meta(folder).get("format", "npy")](folder)
+    store: Store = STORES[read_meta(folder)["format"]](folder)
     return store.read()
 
 
-__all__ = ["STORES", "Store", "open_features", "read_meta"]
+__all__ = ["STORES", "Sink", "Store", "open_features", "read_meta"]

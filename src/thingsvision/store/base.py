@@ -1,37 +1,40 @@
-"""The contract of a feature store, and the bookkeeping that all stores share.
+"""What all stores share: a folder that is finished or visibly unfinished.
 
-A store is a folder. While it is written, ``meta.json`` says ``"unfinished"``, and
-``progress.txt`` lists the batches that are safely on disk; an array carries the name
-it will be found under only when it is complete.
+While a folder is written, ``meta.json`` says ``"unfinished"``, ``progress.txt`` lists the batches
+that are on disk, and an array carries the name it will be found under only when it is complete.
+
+What this survives: the end of the process at any moment, ``kill -9`` included, since each batch is
+handed to the operating system before its line in ``progress.txt``. What it does not: a power
+failure or a crash of the system itself within the seconds in which the system keeps written data
+in its own memory; nothing is forced onto the disk (no ``fsync``), and the system may write the line
+before the rows. After such a crash delete an unfinished folder.
 """
 
 from __future__ import annotations
 
-import csv
-import json
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import StoreError, listing
+from ..errors import StimulusError, StoreError, listing
 from ..features import Features, FeatureSet
-from ..provenance import differences
+from ..provenance import differences, plain
 from ..stimuli import StimulusSet
+from . import records
+from .naming import file_names
 
-META, STIMULI, NAMES, PROGRESS = "meta.json", "stimuli.csv", "file_names.txt", "progress.txt"
-# Characters that no file system minds, beside letters and digits.
-SAFE = "._-+=@,()[] "
+# Rows that one environment began are not continued by another.
+ENVIRONMENT = ("framework", "device", "versions")
 
 
 class Store(ABC):
-    """A folder of features, written batch by batch.
+    """A folder of features, written batch by batch; a `Sink`.
 
     Parameters
     ----------
@@ -40,7 +43,8 @@ class Store(ABC):
 
     Notes
     -----
-    A format adds four methods: `create`, `put`, `close` and `get`.
+    A format adds the methods that are abstract here. ``file`` is a name without suffix, made of
+    a module's address; ``shape`` that of the complete array.
     """
 
     format: str
@@ -60,64 +64,69 @@ class Store(ABC):
 
     @abstractmethod
     def flush(self) -> None:
-        """Bring everything that was put to the disk."""
+        """Hand everything that was put to the operating system.
+
+        From then on it outlives this process, but not the operating system.
+        """
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of all files."""
+        """Let go of all files. What was written stays; may be called twice."""
 
     @abstractmethod
-    def complete(self, file: str) -> None:
-        """Give a complete array the name that it is found under."""
+    def holds(self, file: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
+        """Tell whether an array's file is there, complete or not, and of the right size."""
+
+    @abstractmethod
+    def complete(self, file: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        """Give a complete array the name that it is found under; may be called twice."""
 
     @abstractmethod
     def get(self, file: str) -> NDArray[Any]:
         """Open a complete array lazily."""
 
-    def begin(self, request: Mapping[str, Any], stimuli: StimulusSet) -> bool:
-        """Claim the folder for a request.
-
-        Parameters
-        ----------
-        request : dict
-            What the features shall be, in plain values.
-        stimuli : StimulusSet
-            Their stimuli.
-
-        Returns
-        -------
-        bool
-            Whether these very features are there already, complete.
+    def begin(
+        self, request: Mapping[str, Any], provenance: Mapping[str, Any], stimuli: StimulusSet
+    ) -> bool:
+        """Claim the folder for a request; as in `Sink`.
 
         Raises
         ------
         StoreError
-            If the folder holds other features, or images have changed since.
+            If the folder holds anything else, images have changed since, another environment
+            began, or the folder cannot be written.
         """
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StoreError(f"The folder {str(self.folder)!r} cannot be made: {error}") from error
-        if not (self.folder / META).is_file():
-            self._refuse_foreign()
-            self._write_meta({"status": "unfinished", "request": dict(request)})
+        self._request, self._provenance = plain(request), plain(provenance)
+        self._stimuli = stimuli
+        if not (self.folder / records.META).is_file():
+            with self._writing():
+                self.folder.mkdir(parents=True, exist_ok=True)
+                self._refuse_foreign()
+                self._write_meta(records.UNFINISHED)
             return False
-        meta = read_meta(self.folder)
-        changed = differences(meta["request"], json.loads(json.dumps(request)))
-        if changed:
-            raise StoreError(
-                f"{str(self.folder)!r} holds features of another request: {listing(changed)}. "
-                "Choose another folder, or delete this one."
-            )
-        if meta["status"] == "finished":
-            self._refuse_changed(stimuli)
+        meta = records.read_meta(self.folder)
+        self._refuse_other(meta)
+        if meta["status"] == records.FINISHED:
+            rows = (row["digest"] for row in records.read_stimuli(self.folder))
+            self._refuse_changed(enumerate(rows))
+            with suppress(OSError):  # left by a run that was killed at the very end
+                (self.folder / records.PROGRESS).unlink()
             return True
         self._arrays = meta.get("arrays", {})
-        self._written = self._read_progress(stimuli)
+        with self._writing():
+            self._written = records.read_progress(self.folder)
+            if not self._arrays or not all(self.holds(*_spec(e)) for e in self._arrays.values()):
+                self._written = {}
+                (self.folder / records.PROGRESS).unlink(missing_ok=True)
+        self._refuse_changed(
+            (start + offset, digest)
+            for start, digests in self._written.items()
+            for offset, digest in enumerate(digests)
+        )
         return False
 
     def has(self, start: int) -> bool:
-        """Tell whether the batch that starts at a row is safely on disk."""
+        """Tell whether the batch that starts at a row is on disk."""
         return start in self._written
 
     def write(
@@ -126,88 +135,58 @@ class Store(ABC):
         arrays: Mapping[str, NDArray[Any]],
         axes: Mapping[str, tuple[str, ...]],
         digests: Sequence[str],
-        n_stimuli: int,
     ) -> None:
-        """Write a batch of all modules.
-
-        Parameters
-        ----------
-        start : int
-            Row of its first stimulus.
-        arrays : dict of str to array, shape (n_in_batch, ...)
-            By module address.
-        axes : dict of str to tuple of str
-            Names of each array's axes.
-        digests : sequence of str
-            Of the batch's images.
-        n_stimuli : int
-            Rows that the complete arrays will have.
+        """Write a batch of all modules; as in `Sink`.
 
         Raises
         ------
         StoreError
-            If the disk is full or cannot be written.
+            If the disk is full or cannot be written, or the batch does not fit the others.
         """
-        try:
+        with self._writing():
             if not self._arrays:
+                names = file_names(list(arrays))
                 self._arrays = {
                     address: {
-                        "file": self.file_name(address),
-                        "shape": [n_stimuli, *array.shape[1:]],
+                        "file": names[address],
+                        "shape": [len(self._stimuli), *array.shape[1:]],
                         "dtype": array.dtype.str,
                         "axes": list(axes[address]),
                     }
                     for address, array in arrays.items()
                 }
-                request = read_meta(self.folder)["request"]
-                self._write_meta(
-                    {"status": "unfinished", "request": request, "arrays": self._arrays}
-                )
+                self._write_meta(records.UNFINISHED)
             for address, array in arrays.items():
-                entry = self._arrays[address]
-                self.create(entry["file"], tuple(entry["shape"]), np.dtype(entry["dtype"]))
-                self.put(entry["file"], start, array)
+                file, shape, dtype = _spec(self._arrays[address])
+                if array.shape[1:] != shape[1:] or array.dtype != dtype:
+                    raise StoreError(
+                        f"{address!r} gave rows of shape {array.shape[1:]} and type "
+                        f"{array.dtype}, but {shape[1:]} and {dtype} before."
+                    )
+                self.create(file, shape, dtype)
+                self.put(file, start, array)
             self.flush()
-            # The line follows the data to the disk: a batch that is listed is complete.
-            with (self.folder / PROGRESS).open("a", encoding="utf-8") as file:
-                file.write(f"{start} {' '.join(digests)}\n")
-        except OSError as error:
-            self.close()
-            raise StoreError(
-                f"Writing to {str(self.folder)!r} failed: {error}. What was finished is kept; "
-                "make room and run the same command again, which goes on from here."
-            ) from error
+            # The line follows the rows: a batch that is listed is whole.
+            records.append_progress(self.folder, start, digests)
         self._written[start] = list(digests)
 
-    def finish(self, stimuli: StimulusSet, provenance: Mapping[str, Any]) -> None:
-        """Write the tables beside the arrays, and declare the store complete."""
+    def finish(self) -> None:
+        """Write the tables beside the arrays, and declare the store complete.
+
+        Raises
+        ------
+        StoreError
+            If batches are missing, or the disk cannot be written.
+        """
         self.close()
-        digests = [digest for start in sorted(self._written) for digest in self._written[start]]
-        with (self.folder / STIMULI).open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(["row", "id", "target", "class", "digest", "status"])
-            for row, name in enumerate(stimuli.ids):
-                target: list[object] = ["", ""]
-                if stimuli.targets is not None:
-                    number = int(stimuli.targets[row])
-                    target = [number, stimuli.classes[number]]
-                writer.writerow([row, name, *target, digests[row], "ok"])
-        lines = "".join(f"{name}\n" for name in stimuli.ids)
-        (self.folder / NAMES).write_text(lines, encoding="utf-8")
-        for entry in self._arrays.values():
-            self.complete(entry["file"])
-        request = read_meta(self.folder)["request"]
-        self._write_meta(
-            {
-                "status": "finished",
-                "format": self.format,
-                "arrays": self._arrays,
-                "request": request,
-                "provenance": dict(provenance),
-            }
-        )
-        with suppress(FileNotFoundError):
-            (self.folder / PROGRESS).unlink()
+        digests = records.in_order(self._written, len(self._stimuli))
+        self._provenance = records.with_content(self._provenance, self._written, len(self._stimuli))
+        with self._writing():
+            records.write_tables(self.folder, self._stimuli, digests)
+            for entry in self._arrays.values():
+                self.complete(*_spec(entry))
+            self._write_meta(records.FINISHED)
+            (self.folder / records.PROGRESS).unlink(missing_ok=True)
 
     def read(self) -> FeatureSet:
         """Open the features lazily.
@@ -215,31 +194,44 @@ class Store(ABC):
         Raises
         ------
         StoreError
-            If the store is unfinished.
+            If the store is unfinished, or files are missing or damaged.
         """
-        meta = read_meta(self.folder)
-        if meta["status"] != "finished":
+        meta = records.read_meta(self.folder)
+        if meta["status"] != records.FINISHED:
             raise StoreError(
                 f"The features in {str(self.folder)!r} are unfinished. Run the same command "
                 "again: it goes on where it stopped."
             )
-        rows = _read_rows(self.folder)
+        rows = records.read_stimuli(self.folder)
         ids = tuple(row["id"] for row in rows)
         has_targets = bool(rows) and all(row["target"] != "" for row in rows)
         targets = np.array([int(row["target"]) for row in rows]) if has_targets else None
         return FeatureSet(
             {
                 address: Features(
-                    self.get(entry["file"]), ids, address, tuple(entry["axes"]), targets,
+                    self._open(entry, len(ids)), ids, address, tuple(entry["axes"]), targets,
                     meta["provenance"],
                 )
                 for address, entry in meta["arrays"].items()
             }
         )  # fmt: skip
 
-    def file_name(self, address: str) -> str:
-        """Spell a module address so that every file system takes it."""
-        return quote(address, safe=SAFE).replace(" ", "%20")
+    def _open(self, entry: Mapping[str, Any], count: int) -> NDArray[Any]:
+        file, shape, dtype = _spec(entry)
+        try:
+            array = self.get(file)
+        except (OSError, ValueError, EOFError) as error:
+            raise StoreError(
+                f"The array {file!r} in {str(self.folder)!r} is missing or damaged: {error}. "
+                "Delete the folder and extract the features again."
+            ) from error
+        if array.shape != shape or array.dtype != dtype or count != shape[0]:
+            raise StoreError(
+                f"The array {file!r} in {str(self.folder)!r} has the shape {array.shape} and type "
+                f"{array.dtype}, but was written as {shape} and {dtype} for {count} stimuli. "
+                "Files were changed: delete the folder and extract the features again."
+            )
+        return array
 
     def _refuse_foreign(self) -> None:
         present = [item.name for item in self.folder.iterdir() if not item.name.startswith(".")]
@@ -249,66 +241,58 @@ class Store(ABC):
                 "no features. Choose a new or empty folder."
             )
 
-    def _refuse_changed(self, stimuli: StimulusSet) -> None:
-        rows = _read_rows(self.folder)
-        changed = [
-            row["id"] for number, row in enumerate(rows) if row["digest"] != stimuli.digest(number)
-        ]
-        if changed:
+    def _refuse_other(self, meta: Mapping[str, Any]) -> None:
+        new = {"format": self.format, "request": self._request}
+        if changed := differences({key: meta[key] for key in new}, new):
             raise StoreError(
-                f"{len(changed)} images have changed since the features in {str(self.folder)!r} "
-                f"were extracted: {listing(changed)}. Choose another folder, or delete this one."
+                f"{str(self.folder)!r} holds features of another request: {listing(changed)}. "
+                "Choose another folder, or delete this one."
+            )
+        if meta["status"] == records.FINISHED:
+            return
+        old, new = ({k: record.get(k) for k in ENVIRONMENT} for record in
+                    (meta.get("provenance", {}), self._provenance))  # fmt: skip
+        if changed := differences(old, new):
+            raise StoreError(
+                f"The unfinished run in {str(self.folder)!r} was begun elsewhere: "
+                f"{listing(changed)}. Rows of both would differ in their last digits. Finish it "
+                "there, or delete the folder to start anew."
             )
 
-    def _read_progress(self, stimuli: StimulusSet) -> dict[int, list[str]]:
-        file = self.folder / PROGRESS
-        if not file.is_file():
-            return {}
-        written = {}
-        for line in file.read_text(encoding="utf-8").splitlines(keepends=True):
-            if line.endswith("\n"):  # a torn last line is of a batch that is done again
-                start, *digests = line.split()
-                written[int(start)] = digests
-        changed = [
-            stimuli.ids[start + offset]
-            for start, digests in written.items()
-            for offset, digest in enumerate(digests)
-            if stimuli.digest(start + offset) != digest
-        ]
+    def _refuse_changed(self, digests: Iterable[tuple[int, str]]) -> None:
+        """Compare images with what they were when their rows were computed."""
+        changed = []
+        for row, digest in digests:
+            try:
+                same = self._stimuli.digest(row) == digest
+            except StimulusError:
+                same = False
+            if not same:
+                changed.append(self._stimuli.ids[row])
         if changed:
             raise StoreError(
-                f"{len(changed)} images have changed since the unfinished run in "
-                f"{str(self.folder)!r}: {listing(changed)}. Delete the folder to start anew."
+                f"{len(changed)} images have changed since their features in "
+                f"{str(self.folder)!r} were extracted: {listing(changed, 100)}. Choose another "
+                "folder, or delete this one."
             )
-        return written
 
-    def _write_meta(self, meta: Mapping[str, Any]) -> None:
-        # Written beside and moved over, so that there is always a whole one.
-        draft = self.folder / f".{META}"
-        draft.write_text(json.dumps(meta, indent=1, ensure_ascii=False), encoding="utf-8")
-        draft.replace(self.folder / META)
+    def _write_meta(self, status: str) -> None:
+        meta = {"status": status, "format": self.format, "arrays": self._arrays,
+                "request": self._request, "provenance": self._provenance}  # fmt: skip
+        records.write_meta(self.folder, meta)
 
-
-def read_meta(folder: Path) -> dict[str, Any]:
-    """Read ``meta.json`` of a store.
-
-    Raises
-    ------
-    StoreError
-        If the folder is no feature store.
-    """
-    try:
-        meta: dict[str, Any] = json.loads((folder / META).read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise StoreError(
-            f"{str(folder)!r} is no folder of features: it has no {META}. "
-            "thingsvision extract makes one."
-        ) from error
-    except (json.JSONDecodeError, OSError) as error:
-        raise StoreError(f"{META} in {str(folder)!r} cannot be read: {error}") from error
-    return meta
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self.close()
+            raise StoreError(
+                f"Writing to {str(self.folder)!r} failed: {error}. What was finished is kept; "
+                "make room, or make the folder writable, and run the same command again, which "
+                "goes on from here."
+            ) from error
 
 
-def _read_rows(folder: Path) -> list[dict[str, str]]:
-    with (folder / STIMULI).open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+def _spec(entry: Mapping[str, Any]) -> tuple[str, tuple[int, ...], np.dtype[Any]]:
+    return entry["file"], tuple(entry["shape"]), np.dtype(entry["dtype"])

@@ -8,25 +8,32 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import StoreError
 from ..features import Features, FeatureSet
+from ..provenance import plain
 from ..stimuli import StimulusSet
+from .records import with_content
 
 
 class MemoryStore:
-    """Arrays in memory, filled batch by batch."""
+    """Arrays in memory, filled batch by batch; a `Sink`."""
 
     def __init__(self) -> None:
         self._arrays: dict[str, NDArray[Any]] = {}
         self._axes: dict[str, tuple[str, ...]] = {}
-        self._features = FeatureSet({})
+        self._written: dict[int, list[str]] = {}
+        self._features: FeatureSet | None = None
 
-    def begin(self, request: Mapping[str, Any], stimuli: StimulusSet) -> bool:
-        """Claim nothing: a new memory is always empty."""
+    def begin(
+        self, request: Mapping[str, Any], provenance: Mapping[str, Any], stimuli: StimulusSet
+    ) -> bool:
+        """Make ready; a new memory is always empty."""
+        self._provenance, self._stimuli = plain(provenance), stimuli
         return False
 
     def has(self, start: int) -> bool:
-        """Tell whether a batch is there already, which it never is."""
-        return False
+        """Tell whether the batch that starts at a row is here already."""
+        return start in self._written
 
     def write(
         self,
@@ -34,17 +41,20 @@ class MemoryStore:
         arrays: Mapping[str, NDArray[Any]],
         axes: Mapping[str, tuple[str, ...]],
         digests: Sequence[str],
-        n_stimuli: int,
     ) -> None:
         """Keep a batch of all modules."""
         for address, rows in arrays.items():
             if address not in self._arrays:
-                self._arrays[address] = np.empty((n_stimuli, *rows.shape[1:]), rows.dtype)
+                shape = (len(self._stimuli), *rows.shape[1:])
+                self._arrays[address] = np.empty(shape, rows.dtype)
                 self._axes[address] = axes[address]
             self._arrays[address][start : start + len(rows)] = rows
+        self._written[start] = list(digests)
 
-    def finish(self, stimuli: StimulusSet, provenance: Mapping[str, Any]) -> None:
+    def finish(self) -> None:
         """Give the arrays their ids and provenance."""
+        stimuli = self._stimuli
+        provenance = with_content(self._provenance, self._written, len(stimuli))
         self._features = FeatureSet(
             {
                 address: Features(
@@ -56,4 +66,9 @@ class MemoryStore:
 
     def read(self) -> FeatureSet:
         """Give the features."""
+        if self._features is None:
+            raise StoreError("These features are unfinished.")
         return self._features
+
+    def close(self) -> None:
+        """Do nothing: there are no files."""

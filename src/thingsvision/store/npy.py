@@ -2,68 +2,62 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .base import Store
 
-# An array under this name is not complete.
+# An array under this name is not complete. It has no header either, so that it cannot be read.
 PART = ".npy.part"
+# What file systems answer that cannot reserve space; a full disk is then noticed later.
+_CANNOT_RESERVE = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
 
 
 class NpyStore(Store):
-    """Features as NumPy files, one a module.
+    """Features as NumPy files, one a module, the same bytes as ``np.save`` writes.
 
     Examples
     --------
-    >>> NpyStore("features").file_name("features.10")
-    'features.10'
+    >>> NpyStore("features").folder.name
+    'features'
     """
 
     format = "npy"
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         super().__init__(folder)
-        self._files: dict[str, tuple[BinaryIO, int]] = {}
+        self._files: dict[str, tuple[io.FileIO, int]] = {}
 
     def create(self, file: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
         """Reserve the space of an array, or open what an interrupted run left of it."""
         if file in self._files:
             return
-        path = self.folder / f"{file}{PART}"
-        # A finish that was interrupted has given some arrays their name already.
-        with suppress(FileNotFoundError):
-            (self.folder / f"{file}.npy").replace(path)
-        handle = path.open("r+b" if path.exists() else "w+b")
-        header = {"descr": dtype.str, "fortran_order": False, "shape": shape}
-        np.lib.format.write_array_header_1_0(handle, header)
-        offset = handle.tell()
-        size = offset + int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-        # Reserved now, so that a full disk is an error now.
-        if hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(handle.fileno(), 0, size)
-        else:
-            handle.truncate(size)
-        self._files[file] = (handle, offset)
+        part, whole = self._paths(file)
+        with suppress(FileNotFoundError):  # a finish that was interrupted
+            whole.replace(part)
+        header = _header(shape, dtype)
+        # Not buffered: what is written is with the operating system, and closing cannot fail.
+        handle = io.FileIO(part, "r+" if part.exists() else "w+")
+        self._files[file] = (handle, len(header))
+        _write(handle, 0, bytes(len(header)))
+        _reserve(handle, _size(shape, dtype))
 
     def put(self, file: str, start: int, rows: NDArray[Any]) -> None:
         """Write rows of an array, from row `start` on."""
         handle, offset = self._files[file]
-        rows = np.ascontiguousarray(rows)
-        row_size = rows.nbytes // len(rows)
         # Written, not mapped: a page that is mapped counts as memory of this process.
-        handle.seek(offset + start * row_size)
-        handle.write(rows.data.cast("B") if rows.size else b"")
+        data = np.ascontiguousarray(rows).reshape(-1).view(np.uint8)
+        _write(handle, offset + start * (rows.nbytes // len(rows)), data.data)
 
     def flush(self) -> None:
-        """Bring everything that was put to the disk."""
-        for handle, _ in self._files.values():
-            handle.flush()
+        """Do nothing: every write goes to the operating system at once."""
 
     def close(self) -> None:
         """Let go of all files."""
@@ -71,14 +65,52 @@ class NpyStore(Store):
             handle.close()
         self._files = {}
 
-    def complete(self, file: str) -> None:
-        """Give a complete array the name that it is found under."""
-        path = self.folder / f"{file}{PART}"
-        if path.exists():
-            path.replace(self.folder / f"{file}.npy")
+    def holds(self, file: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
+        """Tell whether an array's file is there, complete or not, and of the right size."""
+        size = _size(shape, dtype)
+        return any(path.is_file() and path.stat().st_size == size for path in self._paths(file))
+
+    def complete(self, file: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        """Write the header of a complete array and give it its name."""
+        part, whole = self._paths(file)
+        if part.exists():
+            with io.FileIO(part, "r+") as handle:
+                _write(handle, 0, _header(shape, dtype))
+            part.replace(whole)
 
     def get(self, file: str) -> NDArray[Any]:
         """Open a complete array lazily."""
-        path: Path = self.folder / f"{file}.npy"
-        array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+        array: NDArray[Any] = np.load(self._paths(file)[1], mmap_mode="r", allow_pickle=False)
         return array
+
+    def _paths(self, file: str) -> tuple[Path, Path]:
+        return self.folder / f"{file}{PART}", self.folder / f"{file}.npy"
+
+
+def _header(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bytes:
+    stream = io.BytesIO()
+    header = {"descr": dtype.str, "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(stream, header)
+    return stream.getvalue()
+
+
+def _size(shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
+    return len(_header(shape, dtype)) + int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+
+
+def _reserve(handle: io.FileIO, size: int) -> None:
+    """Make a file as large as it will be, so that a full disk is an error now."""
+    handle.truncate(size)
+    if hasattr(os, "posix_fallocate"):
+        try:
+            os.posix_fallocate(handle.fileno(), 0, size)
+        except OSError as error:
+            if error.errno not in _CANNOT_RESERVE:
+                raise
+
+
+def _write(handle: io.FileIO, start: int, data: bytes | memoryview) -> None:
+    handle.seek(start)
+    rest = memoryview(data)
+    while rest:  # the system may take less than it was given
+        rest = rest[handle.write(rest) :]

@@ -71,25 +71,28 @@ class Network:
         side = side if isinstance(side, int) else EXAMPLE_SIZE
         return self.preprocessing.shape(side, side)
 
-    @cached_property
+    @property
     def digest(self) -> str:
         """SHA-256 of the weights."""
         return self.backend.digest(self.model)
 
-    def preprocessed(self, **values: Any) -> Network:
+    def preprocessed(self, preprocessing: Preprocessing | None = None, **values: Any) -> Network:
         """Give the same network with other preprocessing, which is recorded.
 
         Parameters
         ----------
+        preprocessing : Preprocessing, optional
+            Used in place of the network's own.
         **values
-            Fields of `Preprocessing`, e.g. ``resize=224, crop=None``.
+            Fields of `Preprocessing` to replace, e.g. ``resize=224, crop=None``.
 
         Returns
         -------
         Network
             Shares the model with this one.
         """
-        return replace(self, preprocessing=self.preprocessing.override(**values))
+        chosen = preprocessing or self.preprocessing
+        return replace(self, preprocessing=chosen.override(**values) if values else chosen)
 
     def __repr__(self) -> str:
         return f"Network({self.name!r}: {self.preprocessing})"

@@ -231,6 +231,11 @@ def quiet(build: Build, seed: int = 0, **options: Any) -> nn.Module:
         return build(**options)
 
 
+def cache_folder() -> Path:
+    """Name the folder that keeps what was downloaded; torchvision uses the same."""
+    return Path(torch.hub.get_dir()) / "checkpoints"
+
+
 def download(url: str) -> Path:
     """Put published weights into ``torch.hub``'s cache folder, if they are not there already.
 
@@ -249,7 +254,7 @@ def download(url: str) -> Path:
     WeightsError
         If nothing could be downloaded, or it is not what was expected.
     """
-    file = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(url).path).name
+    file = cache_folder() / Path(urlparse(url).path).name
     named = re.search(r"-([a-f0-9]{8,})\.", file.name)
     prefix = named[1] if named else ""
     if not file.is_file():

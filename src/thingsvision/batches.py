@@ -1,0 +1,158 @@
+"""Batches: stimuli decoded and preprocessed, in the order of their rows."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Generator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+from jaxtyping import Float32
+
+from .errors import ImageError, StimulusError, listing
+from .preprocessing import Preprocessing, preprocess
+from .stimuli import StimulusSet
+
+Images = Float32[np.ndarray, "n_stimuli height width 3"]
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Preprocessed images of successive rows.
+
+    Parameters
+    ----------
+    start : int
+        Row of the first.
+    images : array of float32, shape (n_stimuli, height, width, 3)
+        In the order of the rows.
+    digests : tuple of str
+        SHA-256 of what each image was decoded from.
+    """
+
+    start: int
+    images: Images
+    digests: tuple[str, ...]
+
+
+def load_batches(
+    stimuli: StimulusSet,
+    preprocessing: Preprocessing,
+    size: tuple[int, int],
+    batch_size: int,
+    starts: Sequence[int] | None = None,
+    ahead: int = 0,
+) -> Generator[Batch, None, None]:
+    """Decode and preprocess batches in threads; Pillow lets go of Python's lock.
+
+    Parameters
+    ----------
+    stimuli : StimulusSet
+        What to decode.
+    preprocessing : Preprocessing
+        Applied to each image.
+    size : (int, int)
+        Height and width of each preprocessed image, from `input_size`.
+    batch_size : int
+        Images in a batch; the last one may have fewer.
+    starts : sequence of int, optional
+        First rows of the batches that are wanted; by default all.
+    ahead : int
+        Batches that are decoded while the caller works on another one.
+
+    Yields
+    ------
+    Batch
+
+    Raises
+    ------
+    StimulusError
+        If images of a batch cannot be decoded; all of the batch are named.
+    """
+    # sched_getaffinity knows how many cores this process may use; not every system has it.
+    affinity = getattr(os, "sched_getaffinity", None)
+    workers = len(affinity(0)) if affinity else os.cpu_count() or 1
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
+
+    def submit(start: int) -> tuple[int, Images, list[Future[str]]]:
+        rows = range(start, min(start + batch_size, len(stimuli)))
+        images = np.empty((len(rows), *size, 3), np.float32)
+        futures = [
+            pool.submit(_decode, stimuli, preprocessing, row, images[row - start]) for row in rows
+        ]
+        return start, images, futures
+
+    coming = iter(range(0, len(stimuli), batch_size) if starts is None else starts)
+    try:
+        queue = deque(submit(start) for start in islice(coming, ahead))
+        while True:
+            queue.extend(submit(start) for start in islice(coming, 1))
+            if not queue:
+                return
+            start, images, futures = queue.popleft()
+            yield Batch(start, images, _results(futures))
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def input_size(preprocessing: Preprocessing, stimuli: StimulusSet) -> tuple[int, int]:
+    """Find the one size that all preprocessed images have.
+
+    Returns
+    -------
+    (int, int)
+        Height and width.
+
+    Raises
+    ------
+    StimulusError
+        If there are several sizes, or images whose header cannot be read.
+    """
+    sizes = [preprocessing.shape(*size) for size in stimuli.sizes]
+    if len(set(sizes)) > 1:
+        examples = {size: name for name, size in zip(stimuli.ids, sizes, strict=True)}
+        shown = [f"{name}: {height} × {width}" for (height, width), name in examples.items()]
+        raise StimulusError(
+            "Without a crop the network takes images as they come, and these would be of "
+            f"{len(examples)} different sizes after preprocessing ({listing(shown, 3)}), so their "
+            "activations cannot be one array. Give the network a crop: "
+            "network.preprocessed(resize=256, crop=224), on the command line --resize 256 "
+            "--crop 224."
+        )
+    return sizes[0]
+
+
+def _decode(
+    stimuli: StimulusSet,
+    preprocessing: Preprocessing,
+    row: int,
+    out: Float32[np.ndarray, "height width 3"],
+) -> str:
+    image, digest = stimuli.read(row)
+    array = preprocess(preprocessing, image)
+    if array.shape != out.shape:
+        raise ImageError(
+            f"{stimuli.ids[row]}: is {image.height} × {image.width} pixels, not what its "
+            "header said before; it was changed while this ran."
+        )
+    out[:] = array
+    return digest
+
+
+def _results(futures: Sequence[Future[str]]) -> tuple[str, ...]:
+    digests, problems = [], []
+    for future in futures:
+        try:
+            digests.append(future.result())
+        except StimulusError as error:
+            problems.append(str(error))
+    if problems:
+        lines = "\n  ".join(problems)
+        raise StimulusError(
+            f"{len(problems)} images of a batch cannot be decoded:\n  {lines}\n"
+            "The batches before it are kept. Mend or remove the images and run again."
+        )
+    return tuple(digests)

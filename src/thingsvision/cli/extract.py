@@ -1,0 +1,193 @@
+"""``thingsvision extract``: from images to activations."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .modules import surveyed
+from .output import say, show_record, show_table, size_text
+from .verb import AFTER_INTERRUPT, Verb, table_options
+
+if TYPE_CHECKING:
+    from ..extraction import Plan
+    from ..features import FeatureSet
+    from ..zoo import Network
+
+GOES_ON = "What was finished is kept: run the same command again, and it goes on from there."
+
+
+def read_size(ctx: click.Context, param: click.Parameter, value: str | None) -> Any:
+    """Read a number of pixels, or ``HEIGHTxWIDTH``; ``none`` stays a word."""
+    if value in (None, "none"):
+        return value
+    parts = str(value).split("x")
+    if not all(part.isdecimal() for part in parts) or len(parts) > 2:
+        raise click.BadParameter(f"{value!r} is no size; allowed are 224, 224x288 and none.")
+    numbers = tuple(map(int, parts))
+    return numbers[0] if len(numbers) == 1 else numbers
+
+
+@click.command(
+    cls=Verb,
+    examples=(
+        "thingsvision extract checkpoints/efficientnet_lite0 images -m blocks.5 -o out",
+        'thingsvision extract alexnet images -m "*" -o all --random --dry-run',
+    ),
+)
+@click.argument("name")
+@click.argument("images", type=click.Path())
+@click.option(
+    "-m",
+    "--module",
+    "modules",
+    multiple=True,
+    required=True,
+    metavar="MODULE",
+    help="Module to extract; may be given several times and hold * and ?. "
+    "'penultimate' is the input of the classifier, 'output' the network's output.",
+)
+@click.option(
+    "-o", "--out", required=True, type=click.Path(), metavar="DIR", help="Folder to write to."
+)
+@click.option("--random", is_flag=True, help="Random weights in place of trained ones.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of all that is random.")
+@click.option("--weights", metavar="FILE", help="Weights of your own, or the name of others.")
+@click.option(
+    "--file-names",
+    type=click.Path(),
+    metavar="LIST",
+    help="Text file: which images of the folder, in which order.",
+)
+@click.option("--flatten", is_flag=True, help="Lay each stimulus's activations out in one row.")
+@click.option(
+    "--resize", callback=read_size, metavar="N", help="Pixels of the shorter side, or none."
+)
+@click.option("--crop", callback=read_size, metavar="N", help="Pixels of the centre crop, or none.")
+@click.option(
+    "--batch-size", type=int, default=32, show_default=True, help="Images in one forward pass."
+)
+@click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, mps.")
+@click.option("--format", default="npy", show_default=True, help="Of the files.")
+@click.option("--dry-run", is_flag=True, help="Only show what would be done.")
+@table_options
+@click.pass_context
+def extract(
+    ctx: click.Context,
+    name: str,
+    images: str,
+    modules: tuple[str, ...],
+    out: str,
+    random: bool,
+    seed: int,
+    weights: str | None,
+    file_names: str | None,
+    flatten: bool,
+    resize: Any,
+    crop: Any,
+    batch_size: int,
+    device: str,
+    format: str,
+    dry_run: bool,
+    style: str | None,
+) -> None:
+    """Extract activations of the network NAME for IMAGES.
+
+    IMAGES is a folder, with or without subfolders, a CSV table with a column 'path', or one
+    file. A run that was interrupted goes on where it stopped when it is started again; one that
+    is complete is not repeated.
+    """
+    if not dry_run:
+        ctx.meta[AFTER_INTERRUPT] = GOES_ON
+    from ..extraction import extract_features, plan
+    from ..stimuli import load_stimuli
+
+    # What costs nothing is checked first.
+    stimuli = load_stimuli(images, file_names=file_names)
+    options: dict[str, Any] = {"flatten": flatten, "batch_size": batch_size, "seed": seed}
+    sizes = {key: None if size == "none" else size
+             for key, size in (("resize", resize), ("crop", crop)) if size is not None}  # fmt: skip
+    network = _network(name, random, weights, seed, device, dry_run)
+    if sizes:
+        network = network.preprocessed(**sizes)
+    if dry_run:
+        work = plan(network, stimuli, list(modules), **options)
+        _show_plan(work, out, weights, random, style)
+        return
+    features = extract_features(network, stimuli, list(modules), out=out, format=format, **options)
+    show_features(features, out, style)
+
+
+def show_features(features: FeatureSet, out: str | os.PathLike[str], style: str | None) -> None:
+    """Print a line for each module."""
+    rows = [
+        {
+            "module": address,
+            "shape": list(item.shape),
+            "file": shown_path(getattr(item.array, "filename", None) or out),
+            "bytes": int(item.array.nbytes),
+            "axes": list(item.axes),
+        }
+        for address, item in features.items()
+    ]
+    show_table(rows, style, columns=("module", "shape", "file", "bytes"), cut=("file",))
+
+
+def shown_path(path: str | os.PathLike[str]) -> str:
+    """Spell a path relative to the current folder, if it lies below it."""
+    path = Path(path).absolute()
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+
+
+def _network(
+    name: str, random: bool, weights: str | None, seed: int, device: str, dry_run: bool
+) -> Network:
+    """Load the network; for a plan without weights, unless they are the user's own."""
+    from ..zoo import load_model
+    from ..zoo.catalogue import is_weights_file
+
+    if not dry_run or (weights is not None and is_weights_file(weights)):
+        return load_model(name, not random, weights=weights, seed=seed, device=device)
+    return surveyed(name, weights)[0]
+
+
+def _show_plan(work: Plan, out: str, weights: str | None, random: bool, style: str | None) -> None:
+    card = work.network.card
+    record = {
+        "network": work.network.name,
+        "weights": f"random, seed {work.seed}" if random else weights or card.weights,
+        "images": len(work.stimuli),
+        "first, last": f"{work.stimuli.ids[0]}, {work.stimuli.ids[-1]}",
+        "preprocessing": str(work.network.preprocessing),
+        "input": list(work.size),
+        "batches": f"{len(work.starts)} of {work.batch_size} images",
+        "out": out,
+        "bytes": f"{work.n_bytes} ({size_text(work.n_bytes)})",
+    }
+    arrays = [
+        {
+            "module": address,
+            "shape": list(shape),
+            "axes": list(work.axes[address]),
+            "bytes": 4 * _product(shape),
+        }
+        for address, shape in work.shapes.items()
+    ]
+    if style == "json":
+        show_record({**record, "bytes": work.n_bytes, "modules": arrays}, style)
+        return
+    if style is None:
+        show_record(record, style)
+        click.echo()
+    show_table(arrays, style, columns=("module", "shape", "axes", "bytes"), cut=("axes",))
+    say("Nothing was written. Run it without --dry-run to extract.")
+
+
+def _product(shape: tuple[int, ...]) -> int:
+    product = 1
+    for length in shape:
+        product *= length
+    return product

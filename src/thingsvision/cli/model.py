@@ -1,0 +1,59 @@
+"""``thingsvision model``: what is known of a network."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .output import show_record
+from .verb import Verb, table_options
+
+if TYPE_CHECKING:
+    from ..zoo import ModelCard
+
+
+@click.command(
+    cls=Verb,
+    examples=(
+        "thingsvision model torchvision/resnet50",
+        "thingsvision model torchvision/resnet50.IMAGENET1K_V1 --json",
+    ),
+)
+@click.argument("name")
+@table_options
+def model(name: str, style: str | None) -> None:
+    """Show what is known of the network NAME.
+
+    Its weights, parameters, preprocessing, licence, training data and citation. Nothing is
+    downloaded.
+    """
+    from ..zoo import describe_model
+
+    card = describe_model(name)
+    show_record(card.to_dict() if style == "json" else _in_words(card), style)
+
+
+def _in_words(card: ModelCard) -> dict[str, Any]:
+    """Put a card into words, a line for each field that is known."""
+    lines = {
+        "name": card.name,
+        "task": card.task,
+        "weights": card.weights or "none: random only",
+        "other weights": ", ".join(name for name in card.all_weights if name != card.weights),
+        "parameters": f"{card.parameters:,}" if card.parameters else "",
+        "preprocessing": str(card.preprocessing or ""),
+        "classes": _classes(card.classes),
+        "training data": card.training_data,
+        "licence": card.licence,
+        "citation": card.citation,
+        "url": card.url,
+        "not usable": card.refusal,
+    }
+    return {key: value for key, value in lines.items() if value}
+
+
+def _classes(names: tuple[str, ...]) -> str:
+    if not names:
+        return ""
+    return f"{len(names)}: {', '.join(names[:3])}{', …' if len(names) > 3 else ''}"

@@ -1,0 +1,121 @@
+"""``thingsvision modules``: what can be extracted from a network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .output import say, shape_text, show_table
+from .verb import Verb, table_options
+
+if TYPE_CHECKING:
+    from ..backends.base import Output, Survey
+    from ..zoo import Network
+
+NEVER = "never called"
+NO_ROWS = "no row per stimulus"
+
+
+@click.command(
+    cls=Verb,
+    examples=(
+        "thingsvision modules torchvision/alexnet",
+        'thingsvision modules checkpoints/efficientnet_lite0 "blocks.?"',
+    ),
+)
+@click.argument("name")
+@click.argument("pattern", default="*")
+@table_options
+def modules(name: str, pattern: str, style: str | None) -> None:
+    """List the modules of the network NAME.
+
+    With their types, calls and output shapes.
+
+    PATTERN may hold the wildcards * and ?; put it in quotes. Shapes are for one image, without
+    the axis of the stimuli; neither weights nor images are needed. A module that is called
+    several times in one pass gives its last output; NAME:0 is the first.
+    """
+    from ..errors import unknown
+    from ..registry import matching
+
+    network, survey = surveyed(name)
+    rows = list(_rows(survey))
+    wanted = set(matching(pattern, [row["module"] for row in rows]))
+    if not wanted:
+        raise unknown("module", pattern, [row["module"] for row in rows])
+    rows = [row for row in rows if row["module"] in wanted]
+    shown = [
+        {**row, "shape": shape_text(row["shape"]) if row["shape"] else row["note"],
+         "axes": row["note"] if row["shape"] and row["note"] else " ".join(row["axes"])}
+        for row in rows
+    ]  # fmt: skip
+    show_table(
+        rows if style == "json" else shown,
+        style,
+        columns=("module", "type", "calls", "shape", "axes"),
+        cut=("type", "axes"),
+    )
+    say(f"{network.name}: shapes for an input of {shape_text(network.example_size)} pixels.")
+
+
+def surveyed(name: str, weights: str | None = None) -> tuple[Network, Survey]:
+    """Build a network without weights and survey it; with random ones where it must be run.
+
+    Parameters
+    ----------
+    name : str
+        As `load_model` takes it.
+    weights : str, optional
+        Name of the source's weights, whose preprocessing decides the size of the input.
+
+    Returns
+    -------
+    network : Network
+        Without weights.
+    survey : Survey
+        Of its modules.
+    """
+    from ..errors import ModuleError
+    from ..zoo import Choice
+    from ..zoo.catalogue import find_model
+
+    source, model, named = find_model(name)
+    try:
+        network = source.load(model, Choice(False, weights or named, device="meta"))
+        return network, network.modules()
+    except (ModuleError, NotImplementedError):
+        network = source.load(model, Choice(False, weights or named, device="cpu"))
+        return network, network.modules()
+
+
+def _rows(survey: Survey) -> Iterator[dict[str, Any]]:
+    """Yield one record for each array of each module's last call, and the two general addresses."""
+    for module in survey.modules:
+        if not module.last:
+            yield _row(module.name, module.type, module.calls, None)
+        for output in module.last:
+            yield _row(module.address(output), module.type, module.calls, output)
+    if survey.classifier is not None and survey.classifier_input is not None:
+        kind = f"input of {survey.classifier}"
+        yield _row("penultimate", kind, 1, survey.classifier_input)
+    for output in survey.root.last:
+        element = "".join(f"[{key}]" for key in output.path)
+        yield _row(f"output{element}", survey.root.type, survey.root.calls, output)
+
+
+def _row(address: str, kind: str, calls: int, output: Output | None) -> dict[str, Any]:
+    note = ""
+    if output is None:
+        note = "no array" if calls else NEVER
+    elif output.batch_axis is None:
+        note = NO_ROWS
+    return {
+        "module": address,
+        "type": kind,
+        "calls": calls,
+        "shape": list(output.shape) if output else [],
+        "axes": list(output.axes) if output else [],
+        "note": note,
+    }

@@ -1,0 +1,164 @@
+"""``thingsvision rdm``: from activations to RDMs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .extract import shown_path
+from .output import show_table
+from .verb import Verb, table_options
+
+if TYPE_CHECKING:
+    from ..features import FeatureSet
+    from ..rsa.rdm import RDM
+
+
+@click.command(
+    cls=Verb,
+    examples=(
+        "thingsvision rdm out -m blocks.5 -o blocks.5.npz --plot blocks.5.png",
+        "thingsvision rdm out -o rdms --dissimilarity euclidean",
+        "thingsvision rdm out -m blocks.5 --plot photos.png --images images",
+    ),
+)
+@click.argument("folder", metavar="DIR", type=click.Path())
+@click.option(
+    "-m",
+    "--module",
+    "modules",
+    multiple=True,
+    metavar="MODULE",
+    help="One of the modules in DIR; may be given several times and hold * and ?. "
+    "All of them by default.",
+)
+@click.option(
+    "--dissimilarity",
+    default="correlation",
+    show_default=True,
+    help="correlation, cosine, euclidean, gaussian.",
+)
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(),
+    metavar="OUT",
+    help="File to write, .npz or .csv; or a folder, for several modules.",
+)
+@click.option(
+    "--plot",
+    type=click.Path(),
+    metavar="PNG",
+    help="Figure to draw, .png, .pdf or .svg; or a folder, for several modules.",
+)
+@click.option(
+    "--images",
+    type=click.Path(),
+    metavar="IMAGES",
+    help="Folder of the photographs, to show them along the figure's edges.",
+)
+@table_options
+def rdm(
+    folder: str,
+    modules: tuple[str, ...],
+    dissimilarity: str,
+    out: str | None,
+    plot: str | None,
+    images: str | None,
+    style: str | None,
+) -> None:
+    """Compute the RDMs of the activations in DIR.
+
+    DIR is what 'thingsvision extract' wrote. Without -o and --plot the RDMs are only summed up.
+    """
+    if images is not None and plot is None:
+        raise click.UsageError("--images shows photographs in a figure; say which with --plot.")
+    from ..rsa.rdm import compute_rdm
+    from ..store import open_features
+
+    features = open_features(folder)
+    names = _chosen(features, modules)
+    files = targets("--out", out, names, ".npz")
+    plots = targets("--plot", plot, names, ".png")
+    rows = []
+    for name in names:
+        result = compute_rdm(features[name], dissimilarity=dissimilarity)
+        if name in files:
+            result.save(files[name])
+        if name in plots:
+            draw(result, plots[name], images)
+        values = result.dissimilarities
+        rows.append(
+            {
+                "module": name,
+                "stimuli": len(result),
+                "least": float(values.min()),
+                "mean": float(values.mean(dtype="float64")),
+                "most": float(values.max()),
+                "dissimilarity": dissimilarity,
+                "file": shown_path(files[name]) if name in files else "",
+                "figure": shown_path(plots[name]) if name in plots else "",
+            }
+        )
+    paths = [column for column in ("file", "figure") if any(row[column] for row in rows)]
+    columns = ("module", "stimuli", "least", "mean", "most", *paths)
+    show_table(rows, style, columns=columns, cut=paths)
+
+
+def targets(option: str, path: str | None, names: Sequence[str], suffix: str) -> dict[str, Path]:
+    """Find the file of each module: the one named, or one each in a folder.
+
+    Raises
+    ------
+    InvalidArgument
+        If one file is named for several modules.
+    """
+    from ..errors import InvalidArgument, listing
+    from ..store.naming import file_names
+
+    if path is None:
+        return {}
+    target = Path(path).expanduser()
+    is_folder = target.is_dir() or path.endswith(("/", os.sep))
+    if target.suffix and not is_folder:
+        if len(names) > 1:
+            raise InvalidArgument(
+                f"{option} {path} is one file, for {len(names)} modules: {listing(names, 5)}. "
+                "Choose one of them with -m, or give a folder."
+            )
+        return {names[0]: target}
+    target.mkdir(parents=True, exist_ok=True)
+    return {name: target / f"{file}{suffix}" for name, file in file_names(names).items()}
+
+
+def draw(rdm: RDM, path: Path, images: str | None) -> None:
+    """Draw one RDM, by class where the ids have folders, with photographs if wanted."""
+    from ..plotting import plot_rdm
+    from ..stimuli import load_stimuli
+
+    pictures: dict[str, Any] | None = None
+    ids = rdm.ids or ()
+    if images is not None:
+        stimuli = load_stimuli(images).select(ids)
+        pictures = {name: stimuli.image(row) for row, name in enumerate(stimuli.ids)}
+    groups = [name.partition("/")[0] for name in ids] if all("/" in i for i in ids) else None
+    plot_rdm(rdm, path, images=pictures, groups=groups or None, title=rdm.name or None)
+
+
+def _chosen(features: FeatureSet, patterns: Sequence[str]) -> list[str]:
+    """Find the modules that patterns match, in their order, each once."""
+    from ..errors import unknown
+    from ..registry import matching
+
+    names = list(features)
+    chosen: dict[str, None] = {}
+    for pattern in patterns or ["*"]:
+        found = [pattern] if pattern in names else matching(pattern, names)
+        if not found:
+            raise unknown("module", pattern, names, "These features hold no other.")
+        chosen.update(dict.fromkeys(found))
+    return list(chosen)

@@ -1,0 +1,61 @@
+"""What all verbs share: examples in the help, the options of tables, and ``--debug``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import click
+
+# Keys of what the verbs tell the program, in click's context.
+DEBUG, AFTER_INTERRUPT = "thingsvision.debug", "thingsvision.after_interrupt"
+
+
+class Verb(click.Command):
+    """A command that takes ``--debug`` and ends its help with examples.
+
+    Parameters
+    ----------
+    examples : sequence of str
+        Command lines that can be run as they stand.
+    """
+
+    def __init__(self, *args: Any, examples: Sequence[str] = (), **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.examples = tuple(examples)
+        self.params.append(debug_option())
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the examples, unwrapped, so that they can be copied."""
+        write_examples(formatter, self.examples)
+
+
+def write_examples(formatter: click.HelpFormatter, examples: Sequence[str]) -> None:
+    """Write command lines at the end of a help text."""
+    with formatter.section("Examples"):
+        for example in examples:
+            formatter.write(f"{'':>{formatter.current_indent}}{example}\n")
+
+
+def debug_option() -> click.Option:
+    """Make the option that shows where an error comes from."""
+
+    def remember(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+        if value:
+            ctx.find_root().meta[DEBUG] = True
+
+    return click.Option(
+        ["--debug"],
+        is_flag=True,
+        expose_value=False,
+        callback=remember,
+        help="Show the traceback of an error, and all messages.",
+    )
+
+
+def table_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``--json`` and ``--csv``; the function receives ``style``, None for a plain table."""
+    for style, words in {"csv": "comma-separated values", "json": "JSON"}.items():
+        add = click.option(f"--{style}", "style", flag_value=style, help=f"Print {words}.")
+        function = add(function)
+    return function

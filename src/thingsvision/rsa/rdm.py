@@ -1,0 +1,339 @@
+"""RDM: the dissimilarities between all pairs of stimuli, made, kept, and read from files."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Shaped
+from numpy.typing import ArrayLike, NDArray
+
+from ..errors import InvalidArgument, MismatchError, listing
+from ..features import Features, FeatureSet, as_features
+from . import files
+from .dissimilarity import DISSIMILARITIES, UndefinedRows
+from .matrix import as_float, check_matrix, condensed, not_finite, squared, stimuli_of_pairs
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class RDM:
+    """Representational dissimilarity matrix: how unlike each pair of stimuli is.
+
+    Parameters
+    ----------
+    dissimilarities : array, shape (n_pairs,)
+        Upper triangle without the diagonal, row by row: the order of
+        ``scipy.spatial.distance.squareform``; ``n_pairs = n_stimuli * (n_stimuli - 1) / 2``.
+    ids : tuple of str, optional
+        One per stimulus, in the order of the matrix. Without ids an RDM can be
+        compared only by position.
+    dissimilarity : str
+        Name of the measure, e.g. ``"correlation"``; empty if not known.
+    provenance : dict
+        What made it, e.g. the model and the module.
+    name : str
+        How it is called in tables.
+
+    Raises
+    ------
+    InvalidArgument
+        If the numbers are no upper triangle, are not finite, or do not fit the ids.
+
+    Examples
+    --------
+    >>> rdm = RDM(np.array([0.1, 0.8, 0.9]), ids=("cat.jpg", "dog.jpg", "cup.jpg"), name="example")
+    >>> rdm
+    RDM('example', 3 stimuli, float64)
+    >>> np.asarray(rdm)
+    array([[0. , 0.1, 0.8],
+           [0.1, 0. , 0.9],
+           [0.8, 0.9, 0. ]])
+    """
+
+    dissimilarities: Shaped[np.ndarray, " n_pairs"]
+    ids: tuple[str, ...] | None = None
+    dissimilarity: str = ""
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "dissimilarities", as_float(np.asarray(self.dissimilarities)))
+        if self.ids is not None:
+            object.__setattr__(self, "ids", tuple(self.ids))
+        values, what = self.dissimilarities, f"RDM {self.name!r}" if self.name else "This RDM"
+        if values.ndim != 1:
+            raise InvalidArgument(
+                f"{what} was given an array of shape {values.shape}, not a row of pairs. "
+                "For a square matrix use RDM.from_matrix."
+            )
+        count = stimuli_of_pairs(len(values))
+        if count is None:
+            raise InvalidArgument(
+                f"{what} was given {len(values)} values, which is no number of pairs: "
+                "n stimuli have n (n - 1) / 2 (1, 3, 6, 10, …)."
+            )
+        if not np.isfinite(values).all():
+            raise InvalidArgument(f"{what} holds {not_finite(values, count, self.ids)}.")
+        if self.ids is not None:
+            _check_ids(self.ids, count, what)
+
+    @classmethod
+    def from_matrix(
+        cls,
+        matrix: NDArray[Any],
+        ids: Sequence[str] | None = None,
+        dissimilarity: str = "",
+        provenance: Mapping[str, Any] | None = None,
+        name: str = "",
+    ) -> RDM:
+        """Make an RDM of a square matrix, once it has been checked to be one.
+
+        Parameters
+        ----------
+        matrix : array, shape (n_stimuli, n_stimuli)
+            Finite, symmetric, zero on the diagonal, not negative, each within
+            1e-5 of its largest value; the upper triangle is what is kept.
+        ids, dissimilarity, provenance, name
+            As of `RDM`.
+
+        Returns
+        -------
+        RDM
+
+        Raises
+        ------
+        InvalidArgument
+            If the matrix is no dissimilarity matrix; the message says why.
+
+        Examples
+        --------
+        >>> RDM.from_matrix(np.array([[0, 2], [2, 0]]), ids=["a.jpg", "b.jpg"])
+        RDM(2 stimuli, float64)
+        """
+        matrix = np.asarray(matrix)
+        check_matrix(matrix, f"The matrix {name!r}" if name else "The matrix", ids=ids)
+        values = np.maximum(condensed(matrix), 0)
+        names = None if ids is None else tuple(ids)
+        return cls(values, names, dissimilarity, provenance or {}, name)
+
+    @property
+    def n_stimuli(self) -> int:
+        """Number of stimuli, the side of the square matrix."""
+        count = stimuli_of_pairs(len(self.dissimilarities))
+        assert count is not None  # checked when it was made
+        return count
+
+    def __len__(self) -> int:
+        return self.n_stimuli
+
+    def square(self) -> Float[np.ndarray, "n_stimuli n_stimuli"]:
+        """Lay the pairs out as a symmetric matrix, shape (n_stimuli, n_stimuli), diagonal zero."""
+        return squared(self.dissimilarities)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        if copy is False:
+            raise ValueError("The square matrix of an RDM is always a new array.")
+        return self.square().astype(dtype or self.dissimilarities.dtype, copy=False)
+
+    def select(self, ids: Sequence[str]) -> RDM:
+        """Take some stimuli, in the order asked for.
+
+        Parameters
+        ----------
+        ids : sequence of str
+            Wanted ids, none of them twice.
+
+        Returns
+        -------
+        RDM
+            Of ``len(ids)`` stimuli.
+
+        Raises
+        ------
+        MismatchError
+            If an id is not among these stimuli; all such ids are named.
+        InvalidArgument
+            If this RDM carries no ids.
+        """
+        if self.ids is None:
+            raise InvalidArgument(
+                f"{self!r} carries no ids to select by. Name its stimuli first, e.g. with "
+                "load_rdm(path, ids=…) or RDM.from_matrix(matrix, ids=…)."
+            )
+        wanted = tuple(ids)
+        rows = {name: row for row, name in enumerate(self.ids)}
+        missing = [name for name in wanted if name not in rows]
+        if missing:
+            raise MismatchError(
+                f"{len(missing)} of {len(wanted)} ids are not among the {len(self)} stimuli of "
+                f"{self!r}: {listing(missing)}. Its ids look like: {listing(self.ids, 3)}."
+            )
+        values = self.dissimilarities
+        if wanted != self.ids:
+            order = [rows[name] for name in wanted]
+            values = condensed(self.square()[np.ix_(order, order)])
+        return RDM(values, wanted, self.dissimilarity, self.provenance, self.name)
+
+    def save(self, path: str | Path) -> Path:
+        """Write the RDM to a file that `load_rdm` reads back.
+
+        Parameters
+        ----------
+        path : str or Path
+            ``.npz`` keeps all: dissimilarities, ids, and the rest as JSON.
+            ``.csv`` is the square matrix with the ids as header and first
+            column, and the name of the dissimilarity in the corner.
+
+        Returns
+        -------
+        Path
+            Where it was written.
+
+        Raises
+        ------
+        UnknownName
+            If the suffix is another one.
+        """
+        about = {
+            "name": self.name,
+            "dissimilarity": self.dissimilarity,
+            "provenance": dict(self.provenance),
+        }
+        return files.write(Path(path), self.dissimilarities, self.square, self.ids, about)
+
+    def __repr__(self) -> str:
+        facts = [repr(self.name)] if self.name else []
+        facts.append(f"{len(self)} stimuli")
+        facts += [self.dissimilarity] if self.dissimilarity else []
+        facts += [str(self.dissimilarities.dtype)]
+        facts += ["without ids"] if self.ids is None else []
+        return f"RDM({', '.join(facts)})"
+
+
+def compute_rdm(
+    features: Features | FeatureSet | ArrayLike, dissimilarity: str = "correlation"
+) -> RDM:
+    """Compute the RDM of the features of one module.
+
+    Parameters
+    ----------
+    features : Features, FeatureSet of one module, or array, shape (n_stimuli, ...)
+        All axes but the first are flattened. A plain array gives an RDM without ids.
+    dissimilarity : str
+        A name in `thingsvision.rsa.DISSIMILARITIES`: ``"correlation"``,
+        ``"cosine"``, ``"euclidean"``, ``"gaussian"``.
+
+    Returns
+    -------
+    RDM
+        Of ``n_stimuli`` stimuli; float32 features give float32, float16 too,
+        all others float64.
+
+    Raises
+    ------
+    UnknownName
+        If there is no such dissimilarity.
+    InvalidArgument
+        If features are not finite, or the dissimilarity is not defined for a
+        stimulus (a constant row has no correlation); all such ids are named.
+
+    Examples
+    --------
+    >>> features = Features(np.eye(3), ids=("a.jpg", "b.jpg", "c.jpg"), module="fc")
+    >>> rdm = compute_rdm(features, dissimilarity="euclidean")
+    >>> rdm
+    RDM('fc', 3 stimuli, euclidean, float64)
+    >>> rdm.dissimilarities.round(3)
+    array([1.414, 1.414, 1.414])
+    """
+    compute = DISSIMILARITIES[dissimilarity]
+    array, ids = as_features(features)
+    if array.ndim == 0 or array.size == 0:
+        raise InvalidArgument(f"Features of shape {array.shape} are no (n_stimuli, …).")
+    if ids is not None:
+        _check_ids(ids, len(array), "These features")
+    try:
+        matrix = compute(array.reshape(len(array), -1))
+    except UndefinedRows as error:
+        raise error.naming(ids) from None
+    provenance = _provenance(features)
+    model = provenance.get("model", "")
+    model = model.get("name", "") if isinstance(model, Mapping) else model
+    name = f"{model} {provenance.get('module', '')}".strip()
+    return RDM(condensed(matrix), ids, dissimilarity, provenance, name)
+
+
+def load_rdm(
+    path: str | Path,
+    ids: Sequence[str] | str | Path | None = None,
+    variable: str | None = None,
+) -> RDM:
+    """Read an RDM that thingsvision or another program wrote.
+
+    Parameters
+    ----------
+    path : str or Path
+        ``.npz``; ``.npy`` and ``.mat`` (any version), square or condensed;
+        ``.csv``, ``.tsv`` or ``.txt``, with ids as header and first column or
+        without. Nothing in them is ever executed.
+    ids : sequence of str, or path of a text file with one id a line, optional
+        Names of the stimuli, for a file that does not carry them.
+    variable : str, optional
+        Which of several matrices in a ``.mat`` or ``.npz`` file; inside
+        structures it is spelled ``"RDMs[0].RDM"``.
+
+    Returns
+    -------
+    RDM
+        Without ids if neither the file nor the caller names them.
+
+    Raises
+    ------
+    InvalidArgument
+        If the file holds no dissimilarity matrix (see `RDM.from_matrix`), or
+        several and none was chosen; the message names what was found.
+    """
+    path = Path(path)
+    array, found_ids, about = files.read(path, variable)
+    if isinstance(ids, str | Path):
+        ids = files.read_ids(Path(ids))
+    if ids is not None and found_ids is not None and list(ids) != list(found_ids):
+        raise InvalidArgument(
+            f"{path} names its stimuli itself ({listing(found_ids, 3)}), otherwise than the ids "
+            "given. Leave ids out; for another order use load_rdm(path).select(ids)."
+        )
+    chosen = found_ids if ids is None else ids
+    names = None if chosen is None else tuple(chosen)
+    if "provenance" not in about:  # not written by RDM.save
+        if array.ndim == 1 and stimuli_of_pairs(len(array)):
+            array = squared(array)
+        check_matrix(array, f"{path}, {variable}," if variable else str(path), ids=names)
+        array = np.maximum(condensed(array), 0)
+    return RDM(
+        array,
+        names,
+        about.get("dissimilarity", ""),
+        about.get("provenance", {"file": path.name}),
+        about.get("name", path.stem),
+    )
+
+
+def _provenance(features: Any) -> dict[str, Any]:
+    """Say what made the features, and from which module."""
+    if isinstance(features, FeatureSet):
+        features = features.only
+    if not isinstance(features, Features):
+        return {}
+    return {**features.provenance, **({"module": features.module} if features.module else {})}
+
+
+def _check_ids(ids: Sequence[str], count: int, what: str) -> None:
+    if len(ids) != count:
+        raise InvalidArgument(f"{what} has {count} stimuli, but {len(ids)} ids were given.")
+    doubled = [name for name, times in Counter(ids).items() if times > 1]
+    if doubled:
+        raise InvalidArgument(f"{what} has ids that stand for several stimuli: {listing(doubled)}.")

@@ -1,0 +1,156 @@
+r"""What lies beside the arrays in a store.
+
+``meta.json``
+    Status, request, provenance, and for each array its file, shape, dtype and axes.
+``stimuli.csv``
+    A row per stimulus: row, id, target, class, digest of the image, status.
+``file_names.txt``
+    The ids, one per line. A line break inside an id is written as ``\n`` or ``\r``, so that lines
+    and rows agree; ``stimuli.csv`` has the exact id.
+``progress.txt``
+    While a run is unfinished: a line per batch that is on disk, with its first row and the digests
+    of its images.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import StoreError
+from ..provenance import digest_items, plain
+from ..stimuli import StimulusSet
+
+META, STIMULI, NAMES, PROGRESS = "meta.json", "stimuli.csv", "file_names.txt", "progress.txt"
+FINISHED, UNFINISHED = "finished", "unfinished"
+_BATCH = re.compile(r"(\d+)((?: [0-9a-f]{64})+)")
+
+
+def read_meta(folder: Path) -> dict[str, Any]:
+    """Read ``meta.json`` of a store.
+
+    Raises
+    ------
+    StoreError
+        If the folder is no feature store.
+    """
+    try:
+        meta = json.loads((folder / META).read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise StoreError(
+            f"{str(folder)!r} is no folder of features: it has no {META}. "
+            "thingsvision extract makes one."
+        ) from error
+    except (ValueError, OSError) as error:
+        raise StoreError(f"{META} in {str(folder)!r} cannot be read: {error}") from error
+    if not isinstance(meta, dict) or not {"status", "request", "format"} <= set(meta):
+        raise StoreError(f"{META} in {str(folder)!r} was not written by thingsvision.")
+    return meta
+
+
+def write_meta(folder: Path, meta: Mapping[str, Any]) -> None:
+    """Write ``meta.json`` so that there is always a whole one: beside, then moved over."""
+    draft = folder / f".{META}"
+    draft.write_text(json.dumps(plain(meta), indent=1, ensure_ascii=False), encoding="utf-8")
+    draft.replace(folder / META)
+
+
+def read_progress(folder: Path) -> dict[int, list[str]]:
+    """Read which batches are on disk: first row → digests of the images.
+
+    A line that is torn or garbled, because the process or the machine stopped while it was
+    written, is removed together with all that follows: those batches are done again.
+    """
+    file = folder / PROGRESS
+    if not file.is_file():
+        return {}
+    written: dict[int, list[str]] = {}
+    whole = b""
+    data = file.read_bytes()
+    for line in data.splitlines(keepends=True):
+        match = _BATCH.fullmatch(line.rstrip(b"\n").decode("ascii", "replace"))
+        if match is None or not line.endswith(b"\n"):
+            break
+        written[int(match[1])] = match[2].split()
+        whole += line
+    if whole != data:
+        # Otherwise the next line would be glued to the torn one.
+        with file.open("r+b") as stream:
+            stream.truncate(len(whole))
+    return written
+
+
+def append_progress(folder: Path, start: int, digests: Sequence[str]) -> None:
+    """Write that a batch is on disk."""
+    with (folder / PROGRESS).open("a", encoding="ascii", newline="\n") as file:
+        file.write(f"{start} {' '.join(digests)}\n")
+
+
+def write_tables(folder: Path, stimuli: StimulusSet, digests: Sequence[str]) -> None:
+    """Write ``stimuli.csv`` and ``file_names.txt``."""
+    with (folder / STIMULI).open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["row", "id", "target", "class", "digest", "status"])
+        for row, name in enumerate(stimuli.ids):
+            target: list[object] = ["", ""]
+            if stimuli.targets is not None:
+                number = int(stimuli.targets[row])
+                target = [number, stimuli.classes[number] if stimuli.classes else ""]
+            writer.writerow([row, name, *target, digests[row], "ok"])
+    write_names(folder, stimuli.ids)
+
+
+def write_names(folder: Path, ids: Sequence[str]) -> None:
+    """Write ``file_names.txt``: an id on each line, line breaks inside it spelled out."""
+    with (folder / NAMES).open("w", newline="\n", encoding="utf-8") as file:
+        for name in ids:
+            line = name.replace("\r", "\\r").replace("\n", "\\n")
+            file.write(f"{line}\n")
+
+
+def read_stimuli(folder: Path) -> list[dict[str, str]]:
+    """Read ``stimuli.csv``, a dict of each row.
+
+    Raises
+    ------
+    StoreError
+        If it is missing or broken.
+    """
+    try:
+        with (folder / STIMULI).open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, csv.Error, UnicodeDecodeError) as error:
+        raise StoreError(f"{STIMULI} in {str(folder)!r} cannot be read: {error}") from error
+    if any(None in row.values() or not {"id", "target", "digest"} <= set(row) for row in rows):
+        raise StoreError(f"{STIMULI} in {str(folder)!r} is not as thingsvision wrote it.")
+    return rows
+
+
+def in_order(written: Mapping[int, Sequence[str]], count: int) -> list[str]:
+    """Join the digests of all batches, row by row.
+
+    Raises
+    ------
+    StoreError
+        If batches are missing.
+    """
+    digests: list[str] = []
+    for start in sorted(written):
+        if start != len(digests):
+            break
+        digests += written[start]
+    if len(digests) != count:
+        raise StoreError(f"Only the first {len(digests)} of {count} rows have been written.")
+    return digests
+
+
+def with_content(
+    provenance: Mapping[str, Any], written: Mapping[int, Sequence[str]], count: int
+) -> dict[str, Any]:
+    """Put the digest of all images, in order, into the provenance."""
+    content = digest_items(in_order(written, count))
+    return {**provenance, "stimuli": {**provenance.get("stimuli", {}), "content": content}}

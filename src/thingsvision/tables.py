@@ -1,0 +1,87 @@
+"""Lists and tables of images, as people write them in spreadsheets and editors."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import re
+from pathlib import Path
+
+from .errors import StimulusError, listing
+
+# What a column holds -> how it may be headed, in any case of letters.
+COLUMNS = {
+    "path": ("path", "file", "filename", "file_name", "image"),
+    "id": ("id", "stimulus"),
+    "class": ("class",),
+}
+SHOWN = 100
+
+
+def read_lines(path: str | os.PathLike[str]) -> list[str]:
+    """Read a text file with a name per line; empty lines do not count.
+
+    Raises
+    ------
+    StimulusError
+        If the file cannot be read.
+    """
+    # Not splitlines(), which also breaks at characters that names may hold.
+    lines = re.split(r"\r\n|\r|\n", _text(Path(path).expanduser()))
+    return [line for line in lines if line.strip()]
+
+
+def read_table(path: Path) -> dict[str, list[str]]:
+    """Read the columns of a CSV file, separated by commas, semicolons or tabs.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        UTF-8, with or without a byte-order mark; the first line names the columns.
+
+    Returns
+    -------
+    dict of str to list of str
+        ``"path"`` and, where the table has them, ``"id"`` and ``"class"``.
+
+    Raises
+    ------
+    StimulusError
+        If the file cannot be read, has no column of paths, or cells are empty.
+    """
+    text = _text(path)
+    separator = max(",\t;", key=re.split(r"[\r\n]", text, maxsplit=1)[0].count)
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator)
+    try:
+        rows = list(reader)
+    except csv.Error as error:
+        raise StimulusError(f"The table {str(path)!r} is broken: {error}.") from error
+    header = {name.strip().lower(): name for name in reader.fieldnames or ()}
+    columns = {}
+    for what, spellings in COLUMNS.items():
+        name = next((header[spelling] for spelling in spellings if spelling in header), None)
+        if name is not None:
+            columns[what] = [row[name] or "" for row in rows]
+            empty = [number for number, cell in enumerate(columns[what], 1) if not cell.strip()]
+            if empty:
+                raise StimulusError(
+                    f"The column {name!r} of {str(path)!r} is empty in {len(empty)} of "
+                    f"{len(rows)} rows: {listing(empty, SHOWN)}."
+                )
+    if "path" not in columns:
+        raise StimulusError(
+            f"The table {str(path)!r} has {len(rows)} rows and the columns "
+            f"{listing(list(header)) or 'none'}; it needs a column 'path' with image files."
+        )
+    return columns
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise StimulusError(f"The list {str(path)!r} cannot be read: {error}.") from error
+    except UnicodeDecodeError as error:
+        message = f"The list {str(path)!r} is no UTF-8 text; save it as UTF-8."
+        raise StimulusError(message) from error

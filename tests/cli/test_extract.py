@@ -1,0 +1,142 @@
+"""extract: the command gives what the function gives."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import thingsvision as tv
+
+from .conftest import Run
+
+ARGS = ("extract", "torchvision/squeezenet1_1", "images", "-m", "features.3", "-m", "output",
+        "--random", "--seed", "3", "--batch-size", "4")  # fmt: skip
+
+
+def test_the_command_gives_what_the_function_gives(run: Run, place: Path) -> None:
+    result = run(*ARGS, "-o", "out", "--json")
+    assert result.code == 0, result.err
+    rows = json.loads(result.out)
+    assert [row["module"] for row in rows] == ["features.3", "output"]
+    network = tv.load_model("torchvision/squeezenet1_1", pretrained=False, seed=3)
+    expected = tv.extract_features(
+        network, "images", ["features.3", "output"], batch_size=4, seed=3
+    )
+    for row in rows:
+        array = np.load(place / row["file"])
+        assert list(array.shape) == row["shape"]
+        assert array.nbytes == row["bytes"]
+        np.testing.assert_array_equal(array, expected[row["module"]])
+
+
+def test_the_table(run: Run, place: Path) -> None:
+    lines = run(*ARGS, "-o", "out").out.splitlines()
+    assert lines[0].split() == ["module", "shape", "file", "bytes"]
+    assert lines[1].split()[:2] == ["features.3", "6×128×55×55"]
+    assert max(map(len, lines)) <= 80
+
+
+def test_a_second_run_computes_nothing_and_says_so(
+    run: Run, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = run(*ARGS, "-o", "out")
+    monkeypatch.setattr("thingsvision.backends.torch.TorchBackend.run", None)
+    second = run(*ARGS, "-o", "out")
+    assert (second.code, second.out) == (0, first.out)
+    assert "complete already" in second.err
+
+
+def test_another_request_for_the_same_folder_is_refused(run: Run, place: Path) -> None:
+    run(*ARGS, "-o", "out")
+    result = run(*ARGS, "-o", "out", "--flatten")
+    assert result.code == 1
+    assert "another request" in result.err
+
+
+def test_options_of_the_preprocessing_and_the_order(run: Run, place: Path) -> None:
+    (place / "list.txt").write_text("food/fig.jpg\nanimal/cat.jpg\n")
+    args = ["-o", "out", "--resize", "none", "--crop", "96x128", "--file-names", "list.txt"]
+    result = run(*ARGS, *args, "--flatten")
+    assert result.code == 0, result.err
+    features = tv.open_features("out")
+    assert features["features.3"].ids == ("food/fig.jpg", "animal/cat.jpg")
+    assert features["features.3"].shape == (2, 128 * 23 * 31)
+    assert features.provenance["preprocessing"]["crop"] == [96, 128]
+    assert features.provenance["preprocessing"]["resize"] is None
+
+
+def test_a_dry_run_plans_and_writes_nothing(
+    run: Run, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("weights were downloaded")
+
+    monkeypatch.setattr("thingsvision.zoo.torchvision.downloaded", refuse)
+    args = ["extract", "torchvision/alexnet", "images", "-m", "features.1?", "-o", "out"]
+    before = sorted(place.rglob("*"))
+    plan = json.loads(run(*args, "--dry-run", "--json").out)
+    assert plan["images"] == 6
+    assert plan["weights"] == "IMAGENET1K_V1"
+    assert [row["shape"] for row in plan["modules"]] == [[6, 256, 13, 13]] * 2 + [[6, 256, 6, 6]]
+    assert plan["bytes"] == 4 * 6 * 256 * (13 * 13 * 2 + 6 * 6)
+    text = run(*args, "--dry-run").out
+    assert "centre crop 224" in text
+    assert max(map(len, text.splitlines())) <= 80
+    assert sorted(place.rglob("*")) == before
+
+
+def test_weights_of_your_own(run: Run, place: Path) -> None:
+    import torch
+
+    network = tv.load_model("torchvision/squeezenet1_1", pretrained=False, seed=9)
+    torch.save(network.model.state_dict(), place / "mine.pth")
+    args = ["extract", "torchvision/squeezenet1_1", "images", "-m", "output"]
+    assert run(*args, "--weights", "mine.pth", "-o", "a").code == 0
+    assert run(*args, "--random", "--seed", 9, "-o", "b").code == 0
+    np.testing.assert_array_equal(tv.open_features("a")["output"], tv.open_features("b")["output"])
+    assert run(*args, "--random", "--weights", "mine.pth", "-o", "c").code == 1
+
+
+def test_what_is_left_out_is_said_in_one_line(run: Run, place: Path) -> None:
+    (place / "images" / "notes.txt").touch()
+    result = run(*ARGS, "-o", "out", "--dry-run")
+    note, last = result.err.splitlines()
+    assert note.startswith("Note: ") and "notes.txt" in note
+    assert last.startswith("Nothing was written")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are sent otherwise there")
+def test_an_interrupt_keeps_what_is_finished_and_the_same_command_goes_on(
+    run: Run, place: Path
+) -> None:
+    for number in range(300):  # enough that it is still busy when the interrupt comes
+        (place / "images" / f"{number:03d}.jpg").write_bytes(
+            (place / "images" / "animal" / "cat.jpg").read_bytes()
+        )
+    command = [*ARGS[:-1], "2", "-o", "out"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "thingsvision", *command],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8",
+    ) as process:  # fmt: skip
+        progress = place / "out" / "progress.txt"
+        deadline = time.monotonic() + 120
+        while not progress.exists() and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate()
+    assert process.returncode == 130, err
+    assert out == ""
+    assert "Stopped. What was finished is kept" in err
+    assert "Traceback" not in err
+    done = len(progress.read_text().splitlines())
+    assert 0 < done < 153
+    result = run(*command)
+    assert result.code == 0, result.err
+    assert len(tv.open_features("out")["output"]) == 306

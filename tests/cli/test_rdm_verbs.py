@@ -1,0 +1,103 @@
+"""rdm and compare: the commands give what the functions give."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import thingsvision as tv
+from thingsvision.rsa.rdm import RDM
+
+from .conftest import Run
+
+
+@pytest.fixture
+def features(run: Run, place: Path) -> Path:
+    result = run("extract", "torchvision/squeezenet1_1", "images", "-m", "features.3", "-m",
+                 "features.1?", "-o", "out", "--random")  # fmt: skip
+    assert result.code == 0, result.err
+    return place / "out"
+
+
+def test_one_module_to_one_file(run: Run, features: Path) -> None:
+    result = run("rdm", "out", "-m", "features.3", "-o", "one.npz", "--json")
+    (row,) = json.loads(result.out)
+    expected = tv.compute_rdm(tv.open_features("out")["features.3"])
+    saved = tv.load_rdm("one.npz")
+    np.testing.assert_array_equal(saved.dissimilarities, expected.dissimilarities)
+    assert saved.ids == expected.ids
+    assert row["file"] == "one.npz"
+    assert row["mean"] == pytest.approx(expected.dissimilarities.mean())
+
+
+def test_several_modules_to_a_folder(run: Run, features: Path) -> None:
+    result = run("rdm", "out", "-o", "rdms", "--plot", "figures/", "--dissimilarity", "euclidean")
+    assert result.code == 0, result.err
+    names = sorted(tv.open_features("out"))
+    assert sorted(path.name for path in Path("rdms").iterdir()) == [f"{n}.npz" for n in names]
+    assert sorted(path.name for path in Path("figures").iterdir()) == [f"{n}.png" for n in names]
+    assert tv.load_rdm("rdms/features.3.npz").dissimilarity == "euclidean"
+    assert max(map(len, result.out.splitlines())) <= 80
+
+
+def test_several_modules_to_one_file_are_refused(run: Run, features: Path) -> None:
+    result = run("rdm", "out", "-o", "one.npz")
+    assert result.code == 1
+    assert "give a folder" in " ".join(result.err.split())
+
+
+def test_a_figure_with_photographs(run: Run, features: Path) -> None:
+    plain = run("rdm", "out", "-m", "features.3", "--plot", "plain.png")
+    with_photos = run("rdm", "out", "-m", "features.3", "--plot", "a.png", "--images", "images")
+    assert (plain.code, with_photos.code) == (0, 0), with_photos.err
+    with Image.open("plain.png") as without, Image.open("a.png") as figure:
+        assert figure.size > without.size
+
+
+def test_an_unknown_module_names_the_nearest(run: Run, features: Path) -> None:
+    result = run("rdm", "out", "-m", "features.33")
+    assert result.code == 1
+    assert "Nearest: features.3" in result.err
+
+
+def test_comparison_joins_by_id(run: Run, rdms: list[RDM]) -> None:
+    (row,) = json.loads(run("compare", "first.npz", "second.csv", "--json").out)
+    assert row["spearman"] == pytest.approx(tv.compare_rdms(*rdms, comparison="spearman"))
+    assert row["joined by"] == "id"
+    lines = run("compare", "first.npz", "second.csv", "--comparison", "pearson").out.splitlines()
+    assert f"{tv.compare_rdms(*rdms, comparison='pearson'):.4f}" in lines[1]
+
+
+def test_a_bare_matrix_needs_ids_or_a_word(run: Run, rdms: list[RDM]) -> None:
+    assert run("compare", "first.npz", "bare.npy").code == 1
+    said = run("compare", "first.npz", "bare.npy", "--by-position", "--json")
+    (row,) = json.loads(said.out)
+    assert (row["a"], row["b"], row["joined by"]) == ("first.npz", "bare.npy", "position")
+    assert row["spearman"] == pytest.approx(1)
+    assert "not checked" in said.err
+    named = run("compare", "second.csv", "bare.npy", "--ids", "ids.txt", "--json")
+    expected = tv.compare_rdms(rdms[1], rdms[0], comparison="spearman")
+    assert json.loads(named.out)[0]["spearman"] == pytest.approx(expected)
+    assert json.loads(named.out)[0]["joined by"] == "id"
+
+
+def test_folders_are_compared_with_each_other(run: Run, rdms: list[RDM], place: Path) -> None:
+    (place / "many").mkdir()
+    for name in ("first.npz", "second.csv"):
+        (place / name).rename(place / "many" / name)
+    rows = json.loads(run("compare", "many", "many", "--json").out)
+    assert [(row["a"], row["b"]) for row in rows] == [
+        (a, b) for a in ("first.npz", "second.csv") for b in ("first.npz", "second.csv")
+    ]
+    assert rows[0]["spearman"] == pytest.approx(1)
+    assert rows[1]["spearman"] == pytest.approx(rows[2]["spearman"])
+
+
+def test_activations_are_no_rdms(run: Run, features: Path) -> None:
+    result = run("compare", "out", "out")
+    assert result.code == 1
+    assert "thingsvision rdm out -o rdms" in " ".join(result.err.split())
