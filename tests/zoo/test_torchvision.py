@@ -11,8 +11,7 @@ import torch
 from torchvision import models
 
 from thingsvision.errors import InvalidArgument, UnknownName, WeightsError
-from thingsvision.zoo import Choice, describe_model, list_models, load_model
-from thingsvision.zoo import torchvision
+from thingsvision.zoo import Choice, describe_model, list_models, load_model, torchvision
 from thingsvision.zoo.torchvision import SOURCE
 from thingsvision.zoo.weights import quiet
 

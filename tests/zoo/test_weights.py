@@ -188,7 +188,8 @@ CLASSIFIERS = ["resnet18", "mnasnet0_5", "squeezenet1_1", "mobilenet_v3_small", 
 
 
 @pytest.mark.parametrize(
-    "name", [*CLASSIFIERS, *(pytest.param(n, marks=pytest.mark.slow) for n in ("vgg11", "vit_b_32"))]
+    "name",
+    [*CLASSIFIERS, *(pytest.param(n, marks=pytest.mark.slow) for n in ("vgg11", "vit_b_32"))],
 )
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 def test_another_number_of_classes(tmp_path, name):
