@@ -285,9 +285,7 @@ def test_override_is_recorded():
 def test_text_and_dictionary_tell_everything():
     record = Preprocessing(resize=256, crop=224, interpolation="bicubic")
     text = str(record)
-    assert text == (
-        "resize 256 (bicubic), centre crop 224, / 255, mean 0/0/0, std 1/1/1, RGB"
-    )
+    assert text == ("resize 256 (bicubic), centre crop 224, / 255, mean 0/0/0, std 1/1/1, RGB")
     assert Preprocessing(**record.to_dict()) == record
     assert "no antialiasing" in str(Preprocessing(resize=8, antialias=False))
     assert str(Preprocessing()).startswith("no resize, no crop")

@@ -65,9 +65,7 @@ def case(request):
     after = networks.state_of(model)
     native = networks.native_input(batch, networks.frames_of(name))
     reference, calls = networks.reference(model, native)
-    yield Case(
-        name, model, backend, survey, batch, captures, full, reference, calls, before, after
-    )
+    yield Case(name, model, backend, survey, batch, captures, full, reference, calls, before, after)
     gc.collect()
 
 
@@ -107,9 +105,9 @@ def test_every_activation_is_the_one_that_a_cloning_hook_sees(case):
         )  # fmt: skip
         varies += theirs.size > 1 and not np.array_equal(theirs[0], theirs[1])
     # The comparison would mean nothing on a network that answers the same to all images.
-    # (Quantization of random weights silences many units.)
-    part = 0.2 if networks.task_of(case.name) == "quantization" else 0.5
-    assert varies > part * len(case.captures)
+    # (Quantization of random weights silences most units.)
+    quantized = networks.task_of(case.name) == "quantization"
+    assert varies > (10 if quantized else 0.5 * len(case.captures))
 
 
 def test_rows_follow_the_images(case):

@@ -188,6 +188,8 @@ def wrap_model(
     from ..backends.torch import TorchBackend
     from ..backends.torch_state import home
 
+    if device == "meta":
+        raise InvalidArgument("device is 'meta', where your model would lose its weights.")
     backend = TorchBackend(device or str(home(model) or "cpu"))
     if device is not None:
         model.to(backend.device)

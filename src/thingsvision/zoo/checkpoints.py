@@ -129,6 +129,11 @@ def _file(name: str, entry: Mapping[str, Any]) -> Path:
             require(package)  # says which extra brings it
         assert spec is not None and spec.submodule_search_locations
         file = Path(spec.submodule_search_locations[0]) / inside
+        if not file.is_file():
+            raise WeightsError(
+                f"The installed package {package!r} has no file {inside!r}: it is of another "
+                f"version than the checkpoint {name} was taken from."
+            )
     else:
         file = download(address)
     found = digest_file(file)

@@ -6,6 +6,7 @@ import os
 import pickle
 import re
 import warnings
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -82,11 +83,18 @@ def _state_dict(content: Any, path: Path) -> dict[str, Any]:
     if isinstance(content, Mapping):
         entries = {str(name): value for name, value in content.items() if _is_entry(value)}
         if any(isinstance(value, Tensor) for value in entries.values()):
-            return entries
+            return _versioned(entries, getattr(content, "_metadata", None))
     keys = listing(list(content)) if isinstance(content, Mapping) else type(content).__name__
     raise WeightsError(
         f"The weights file {str(path)!r} holds no state dict (name → tensor), but: {keys}."
     )
+
+
+def _versioned(entries: Mapping[str, Any], versions: Any) -> dict[str, Any]:
+    """Keep the versions of layers beside a state dict; some layers cannot be read without."""
+    state = OrderedDict(entries)
+    state._metadata = versions  # type: ignore[attr-defined]
+    return state
 
 
 def _is_entry(value: Any) -> bool:
@@ -136,6 +144,8 @@ def fitted(
         problem = _misfit(named, expected)
         if not problem:
             model = quiet(build, **options)
+            if getattr(named, "_metadata", None) is None:
+                named = _versioned(named, getattr(expected, "_metadata", None))
             model.load_state_dict(named, strict=False)
             return model
         first_problem = first_problem or problem
@@ -144,15 +154,21 @@ def fitted(
 
 def _without_prefix(state: Mapping[str, Any], expected: Mapping[str, Any]) -> dict[str, Any]:
     named = dict(state)
+    versions = getattr(state, "_metadata", None)
     while True:
         for prefix in PREFIXES:
             if all(name.startswith(prefix) for name in named) and not any(
                 name in expected for name in named
             ):
                 named = {name[len(prefix) :]: value for name, value in named.items()}
+                versions = versions and {
+                    f"{name}."[len(prefix) : -1]: value
+                    for name, value in versions.items()
+                    if f"{name}.".startswith(prefix)
+                }
                 break
         else:
-            return named
+            return _versioned(named, versions)
 
 
 def _number_of_classes(
