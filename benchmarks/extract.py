@@ -36,7 +36,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.models import get_model, get_model_weights
 
 import thingsvision as tv
-from thingsvision.extraction import preprocess
+from thingsvision.preprocessing import preprocess
 
 HERE = Path(__file__).parent
 PHOTOGRAPHS = HERE.parent / "src" / "thingsvision" / "demo" / "photographs"

@@ -1,5 +1,7 @@
 """What the PyTorch backend captures, on networks of our own that are awkward on purpose."""
 
+from contextlib import suppress
+
 import networks
 import numpy as np
 import pytest
@@ -350,10 +352,8 @@ class Swallows(nn.Module):
         self.part, self.after = nn.Conv2d(3, 3, 1), nn.Identity()
 
     def forward(self, x):
-        try:
+        with suppress(Exception):
             x = self.part(x)
-        except Exception:
-            pass
         return self.after(x)
 
 

@@ -183,8 +183,18 @@ def test_skeleton_takes_no_memory():
     }
 
 
-CLASSIFIERS = ["resnet18", "mnasnet0_5", "squeezenet1_1", "mobilenet_v3_small", "inception_v3", "googlenet",
-               "shufflenet_v2_x0_5", "densenet121", "swin_t", "lraspp_mobilenet_v3_large"]  # fmt: skip
+CLASSIFIERS = [
+    "resnet18",
+    "mnasnet0_5",
+    "squeezenet1_1",
+    "mobilenet_v3_small",
+    "inception_v3",
+    "googlenet",
+    "shufflenet_v2_x0_5",
+    "densenet121",
+    "swin_t",
+    "lraspp_mobilenet_v3_large",
+]
 
 
 @pytest.mark.parametrize(
