@@ -15,13 +15,22 @@ from PIL import Image
 
 import thingsvision.batches as batches
 from thingsvision.backends.toy import ToyBackend
-from thingsvision.errors import InvalidArgument, ModuleError, StimulusError, UnknownName
+from thingsvision.errors import (
+    InvalidArgument,
+    ModuleError,
+    StimulusError,
+    StoreError,
+    ThingsvisionWarning,
+    UnknownName,
+)
 from thingsvision.extraction import AHEAD, extract_features, plan
 from thingsvision.features import FeatureSet
+from thingsvision.preprocessing import Preprocessing
 from thingsvision.provenance import digest_items
 from thingsvision.stimuli import StimulusSet, load_stimuli
 from thingsvision.store import open_features
 from thingsvision.testing import toy_network
+from thingsvision.zoo import wrap_model
 
 Numbered = Callable[[int], np.ndarray]
 EXACT = ["thin", "double:0", "double", "split[0]", "split[1]", "fc"]
@@ -400,3 +409,75 @@ def test_one_decoding_thread_per_core(numbered: Numbered, monkeypatch: pytest.Mo
     monkeypatch.setattr(batches.os, "sched_getaffinity", lambda pid: {0, 1, 2}, raising=False)
     extract_features(toy_network(), numbered(4), "fc")
     assert made == [3]
+
+
+# What a newcomer tripped over
+
+
+def test_a_changed_structure_is_another_request(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    preprocessing = Preprocessing(resize=8, crop=8)
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 2, 1), torch.nn.ReLU())
+    images = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3), dtype=np.uint8)
+    extract_features(wrap_model(model, preprocessing), images, "1", out=tmp_path / "out")
+    model[1] = torch.nn.Tanh()  # no parameters: the weights are the same
+    with pytest.raises(StoreError, match="structure"):
+        extract_features(wrap_model(model, preprocessing), images, "1", out=tmp_path / "out")
+
+
+def test_weights_changed_behind_torchs_back_are_another_request(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 2, 1))
+    network = wrap_model(model, Preprocessing(resize=8, crop=8))
+    images = np.zeros((2, 8, 8, 3), np.uint8)
+    extract_features(network, images, "0", out=tmp_path / "out")
+    model[0].weight.data[0] = 0  # how a network is lesioned
+    with pytest.raises(StoreError, match="digest"):
+        extract_features(network, images, "0", out=tmp_path / "out")
+
+
+def test_a_network_that_was_changed_is_surveyed_again() -> None:
+    torch = pytest.importorskip("torch")
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 2, 1))
+    network = wrap_model(model, Preprocessing(resize=8, crop=8))
+    images = np.zeros((2, 8, 8, 3), np.uint8)
+    assert extract_features(network, images, "0")["0"].shape == (2, 2, 8, 8)
+    model[0].stride = (2, 2)
+    model.append(torch.nn.ReLU())
+    assert extract_features(network, images, "1")["1"].shape == (2, 2, 4, 4)
+
+
+def test_padding_is_said(tmp_path: Path) -> None:
+    network = toy_network().preprocessed(Preprocessing(resize=8, crop=16))
+    with pytest.warns(ThingsvisionWarning, match="2 images are smaller than the crop 16"):
+        plan(network, np.zeros((2, 8, 8, 3), np.uint8), "fc")
+
+
+@pytest.mark.parametrize("modules", [None, 5, [1], ["fc", None]])
+def test_modules_are_names(modules: Any) -> None:
+    with pytest.raises(InvalidArgument, match="modules is"):
+        plan(toy_network(), np.zeros((2, 8, 8, 3), np.uint8), modules)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32, 99999999999999999999])
+def test_a_seed_out_of_range_is_refused(seed: int) -> None:
+    with pytest.raises(InvalidArgument, match="seed is"):
+        plan(toy_network(), np.zeros((2, 8, 8, 3), np.uint8), "fc", seed=seed)
+
+
+def test_a_table_that_was_sorted_is_noticed(tmp_path: Path) -> None:
+    images = np.zeros((3, 8, 8, 3), np.uint8)
+    extract_features(toy_network(), images, "fc", out=tmp_path / "out")
+    table = tmp_path / "out" / "stimuli.csv"
+    head, first, second, third = table.read_text().splitlines()
+    table.write_text("\n".join([head, second, first, third]) + "\n")
+    with pytest.raises(StoreError, match=r"stimuli\.csv .* was changed"):
+        open_features(tmp_path / "out")
+
+
+def test_meta_that_was_edited_is_noticed(tmp_path: Path) -> None:
+    extract_features(toy_network(), np.zeros((2, 8, 8, 3), np.uint8), "fc", out=tmp_path / "out")
+    meta = tmp_path / "out" / "meta.json"
+    meta.write_text(meta.read_text().replace('"shape"', '"form"'))
+    with pytest.raises(StoreError, match="changed by hand"):
+        open_features(tmp_path / "out")

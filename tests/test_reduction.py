@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from thingsvision.errors import InvalidArgument, UnknownName
-from thingsvision.reduction import REDUCTIONS, flatten, reduction_for
+from thingsvision.reduction import REDUCTIONS, flatten, reductions_for
 
 
 @given(st.lists(st.integers(0, 4), min_size=0, max_size=4), st.integers(0, 3))
@@ -45,13 +45,19 @@ def test_every_reduction_treats_each_row_alone_and_names_its_axes(name):
     ],
 )
 def test_the_first_pattern_that_matches_decides(module, reduction, expected):
-    assert reduction_for(module, reduction) == expected
+    modules = [module, "features.3", "attention[0]"]  # so that every pattern matches one
+    assert reductions_for(modules, reduction)[module] == expected
+
+
+def test_a_pattern_that_matches_no_module_is_refused():
+    with pytest.raises(InvalidArgument, match="'nope.*', which matches none of the modules: fc"):
+        reductions_for(["fc"], {"nope.*": "flatten"})
 
 
 def test_unknown_reductions_are_refused():
     with pytest.raises(UnknownName, match="Nearest: flatten"):
-        reduction_for("fc", "flaten")
+        reductions_for(["fc"], "flaten")
     with pytest.raises(UnknownName, match="flaten"):
-        reduction_for("fc", {"*": "flaten"})
+        reductions_for(["fc"], {"*": "flaten"})
     with pytest.raises(InvalidArgument, match="reduction is 3"):
-        reduction_for("fc", 3)
+        reductions_for(["fc"], 3)

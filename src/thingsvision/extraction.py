@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,8 +22,9 @@ from .backends.base import Capture
 from .batches import input_size, load_batches
 from .errors import InvalidArgument, ThingsvisionWarning, listing
 from .features import FeatureSet
-from .provenance import digest_items, versions
-from .reduction import REDUCTIONS, Reduction, reduction_for
+from .preprocessing import Preprocessing
+from .provenance import digest, digest_items, versions
+from .reduction import REDUCTIONS, Reduction, reductions_for
 from .stimuli import StimulusSet, load_stimuli
 from .store import STORES, Sink
 from .store.memory import MemoryStore
@@ -102,6 +103,7 @@ class Plan:
         return {
             "model": self.network.name,
             "weights": {"kind": self.network.weights.get("kind"), "digest": self.network.digest},
+            "structure": digest(self.network.structure.encode()),
             "preprocessing": self.network.preprocessing.to_dict(),
             "modules": {capture.address: self.reductions[capture.address]
                         for capture in self.captures},
@@ -170,8 +172,11 @@ def plan(
         raise InvalidArgument(
             f"flatten=True is short for reduction='flatten', but reduction is {reduction!r}."
         )
+    if not 0 <= seed < 2**32:
+        raise InvalidArgument(f"seed is {seed}; it is from 0 to {2**32 - 1}.")
+    patterns = _patterns(modules)
     size = input_size(network.preprocessing, stimuli)
-    patterns = [modules] if isinstance(modules, str) else list(modules)
+    _warn_of_padding(network.preprocessing, stimuli)
     survey = network.modules(size)
     captures = survey.resolve(patterns)
     if left_out := survey.left_out(patterns):
@@ -182,7 +187,7 @@ def plan(
             stacklevel=3,
         )
     wanted = "flatten" if flatten else reduction
-    reductions = {c.address: reduction_for(c.address, wanted) for c in captures}
+    reductions = reductions_for([capture.address for capture in captures], wanted)
     return Plan(network, stimuli, tuple(captures), reductions, size, batch_size, seed)
 
 
@@ -258,12 +263,13 @@ def extract_features(
     )  # fmt: skip
     sink: Sink = MemoryStore() if out is None else STORES[format](out)
     with closing(sink):
-        if sink.begin(work.request, work.provenance, work.stimuli):
-            log.info("The features in %s are complete already; nothing was computed.", out)
-        else:
+        was_complete = sink.begin(work.request, work.provenance, work.stimuli)
+        if not was_complete:
             _run(work, sink, progress)
             sink.finish()
         features = sink.read()
+    if was_complete:
+        log.info("The features in %s are complete already; nothing was computed.", out)
     return FeatureSet({capture.address: features[capture.address] for capture in work.captures})
 
 
@@ -305,3 +311,28 @@ def _whole(name: str, value: Any) -> int:
         return index(value)
     except TypeError:
         raise InvalidArgument(f"{name} is {value!r}; it is a whole number.") from None
+
+
+def _patterns(modules: Any) -> list[str]:
+    patterns = [modules] if isinstance(modules, str) else modules
+    if not isinstance(patterns, Iterable) or not all(isinstance(p, str) for p in patterns):
+        raise InvalidArgument(
+            f"modules is {modules!r}; allowed is a module's name, or a list of names."
+        )
+    return list(patterns)
+
+
+def _warn_of_padding(preprocessing: Preprocessing, stimuli: StimulusSet) -> None:
+    padded = [
+        name
+        for name, size in zip(stimuli.ids, stimuli.sizes, strict=True)
+        if preprocessing.pads(*size)
+    ]
+    if padded:
+        warnings.warn(
+            f"{len(padded)} images are smaller than the crop {preprocessing.crop} when they are "
+            f"resized, and get a black border: {listing(padded, 3)}. If that is not wanted, give "
+            "a larger resize or a smaller crop.",
+            ThingsvisionWarning,
+            stacklevel=4,
+        )

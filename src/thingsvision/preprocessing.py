@@ -112,6 +112,13 @@ class Preprocessing:
         """
         return _pair(self.crop) if self.crop is not None else self._resized(height, width)
 
+    def pads(self, height: int, width: int) -> bool:
+        """Tell whether a picture of a given size is smaller than the crop, once resized."""
+        if self.crop is None:
+            return False
+        sizes = zip(self._resized(height, width), _pair(self.crop), strict=True)
+        return any(side < wanted for side, wanted in sizes)
+
     def _resized(self, height: int, width: int) -> tuple[int, int]:
         if self.resize is None:
             return height, width

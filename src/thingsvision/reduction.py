@@ -6,10 +6,10 @@ framework, and gives a smaller one. It must treat every row alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from .errors import InvalidArgument, unknown
+from .errors import InvalidArgument, listing, unknown
 from .registry import matching
 
 
@@ -45,39 +45,48 @@ REDUCTIONS: dict[str, tuple[Callable[[Any], Any], tuple[str, ...]]] = {
 Reduction = str | Mapping[str, str] | None
 
 
-def reduction_for(module: str, reduction: Reduction) -> str | None:
-    """Find the reduction of one module.
+def reductions_for(modules: Sequence[str], reduction: Reduction) -> dict[str, str | None]:
+    """Find the reduction of each module.
 
     Parameters
     ----------
-    module : str
-        Address of the module.
+    modules : sequence of str
+        Addresses of the modules.
     reduction : str, dict of pattern to str, or None
         One name for all modules, or a name for each pattern (the first that matches).
 
     Returns
     -------
-    str or None
-        A name in `REDUCTIONS`; None keeps the shape.
+    dict of str to str or None
+        Address → a name in `REDUCTIONS`; None keeps the shape.
 
     Raises
     ------
     InvalidArgument
-        If there is no reduction of that name.
+        If there is no reduction of that name, or a pattern matches no module.
 
     Examples
     --------
-    >>> reduction_for("features.3", {"features.*": "flatten"})
-    'flatten'
+    >>> reductions_for(["features.3", "fc"], {"features.*": "flatten"})
+    {'features.3': 'flatten', 'fc': None}
     """
-    if isinstance(reduction, Mapping):
-        name = next((n for p, n in reduction.items() if matching(p, [module])), None)
-    elif reduction is None or isinstance(reduction, str):
-        name = reduction
+    if reduction is None or isinstance(reduction, str):
+        rules: dict[str, str | None] = {"*": reduction}
+    elif isinstance(reduction, Mapping):
+        rules = dict(reduction)
     else:
         raise InvalidArgument(
             f"reduction is {reduction!r}; allowed are None, a name, or {{pattern: name}}."
         )
-    if name is not None and name not in REDUCTIONS:
-        raise unknown("reduction", name, REDUCTIONS)
-    return name
+    for pattern, name in rules.items():
+        if name is not None and name not in REDUCTIONS:
+            raise unknown("reduction", str(name), REDUCTIONS)
+        if not matching(pattern, list(modules)):
+            raise InvalidArgument(
+                f"reduction names {pattern!r}, which matches none of the modules: "
+                f"{listing(list(modules))}."
+            )
+    return {
+        module: next((name for p, name in rules.items() if matching(p, [module])), None)
+        for module in modules
+    }

@@ -362,6 +362,9 @@ class Backend(Protocol):
     def digest(self, model: Any) -> str:
         """Compute the SHA-256 of all weights."""
 
+    def structure(self, model: Any) -> str:
+        """Describe the modules and their settings, in the same words in every process."""
+
 
 def _is_wild(address: str) -> bool:
     name, _, _ = _split(address)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
-from weakref import WeakKeyDictionary, WeakSet
+from weakref import WeakSet
 
 import numpy as np
 import torch
@@ -43,9 +44,6 @@ class TorchBackend:
     name = "torch"
     # Networks whose views need channels outermost in memory.
     _planar: WeakSet[nn.Module] = field(default_factory=WeakSet, repr=False, compare=False)
-    _digests: WeakKeyDictionary[nn.Module, tuple[list[tuple[int, int]], str]] = field(
-        default_factory=WeakKeyDictionary, repr=False, compare=False
-    )
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "device", choose_device(self.device))
@@ -180,21 +178,10 @@ class TorchBackend:
         return self._placed(torch.from_numpy(images), planar=False)
 
     def digest(self, model: nn.Module) -> str:
-        """Compute the SHA-256 of all weights and buffers, with their names, types and shapes.
-
-        It is computed once for each state of the weights. What changes them behind PyTorch's
-        back, through ``tensor.data``, is not noticed.
-        """
+        """Compute the SHA-256 of all weights and buffers, with their names, types and shapes."""
         model = hookable(model)
         if is_meta(model):
             raise InvalidArgument("The network has no weights (device='meta'), so no digest.")
-        # PyTorch counts the changes of a tensor in `_version`.
-        state = [(t.data_ptr(), t._version) for t in (*model.parameters(), *model.buffers())]
-        if model not in self._digests or self._digests[model][0] != state:
-            self._digests[model] = (state, self._digest(model))
-        return self._digests[model][1]
-
-    def _digest(self, model: nn.Module) -> str:
         total = hashlib.sha256()
         for name, entry in sorted(model.state_dict().items()):
             for path, tensor in leaves(entry):  # quantized layers keep tuples
@@ -203,6 +190,10 @@ class TorchBackend:
                 total.update(f"{name} {path} {value.dtype} {tuple(value.shape)}".encode())
                 total.update(value.reshape(-1).view(torch.uint8).numpy().data)
         return total.hexdigest()
+
+    def structure(self, model: nn.Module) -> str:
+        """Describe the modules and their settings, in the same words in every process."""
+        return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(hookable(model)))
 
     def _placed(self, batch: Tensor, planar: bool) -> Tensor:
         # A permuted view keeps the channels innermost in memory, which convolutions run

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from ..errors import StimulusError, StoreError, listing
 from ..features import Features, FeatureSet
-from ..provenance import differences, plain
+from ..provenance import differences, digest_items, plain
 from ..stimuli import StimulusSet
 from . import records
 from .naming import file_names
@@ -204,6 +204,12 @@ class Store(ABC):
             )
         rows = records.read_stimuli(self.folder)
         ids = tuple(row["id"] for row in rows)
+        if digest_items(ids) != meta.get("ids"):
+            raise StoreError(
+                f"{records.STIMULI} in {str(self.folder)!r} was changed: its ids are not those, in "
+                "that order, whose features were extracted. Put it back as it was, or delete the "
+                "folder and extract the features again."
+            )
         has_targets = bool(rows) and all(row["target"] != "" for row in rows)
         targets = np.array([int(row["target"]) for row in rows]) if has_targets else None
         return FeatureSet(
@@ -278,7 +284,8 @@ class Store(ABC):
 
     def _write_meta(self, status: str) -> None:
         meta = {"status": status, "format": self.format, "arrays": self._arrays,
-                "request": self._request, "provenance": self._provenance}  # fmt: skip
+                "ids": digest_items(self._stimuli.ids), "request": self._request,
+                "provenance": self._provenance}  # fmt: skip
         records.write_meta(self.folder, meta)
 
     @contextmanager
@@ -295,4 +302,10 @@ class Store(ABC):
 
 
 def _spec(entry: Mapping[str, Any]) -> tuple[str, tuple[int, ...], np.dtype[Any]]:
-    return entry["file"], tuple(entry["shape"]), np.dtype(entry["dtype"])
+    try:
+        return entry["file"], tuple(entry["shape"]), np.dtype(entry["dtype"])
+    except (KeyError, TypeError) as error:
+        raise StoreError(
+            f"{records.META} was changed by hand: what it says of an array lacks {error}. Delete "
+            "the folder and extract the features again."
+        ) from error

@@ -43,7 +43,7 @@ class Network:
     weights: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
-    def _surveys(self) -> dict[tuple[int, int], Survey]:
+    def _surveys(self) -> dict[tuple[tuple[int, int], str], Survey]:
         return {}
 
     def modules(self, size: tuple[int, int] | None = None) -> Survey:
@@ -57,12 +57,13 @@ class Network:
         Returns
         -------
         Survey
-            Found once for each size.
+            Found once for each size, as long as the model stays as it is.
         """
         size = size or self.example_size
-        if size not in self._surveys:
-            self._surveys[size] = self.backend.modules(self.model, size)
-        return self._surveys[size]
+        key = (size, self.structure)
+        if key not in self._surveys:
+            self._surveys[key] = self.backend.modules(self.model, size)
+        return self._surveys[key]
 
     @property
     def example_size(self) -> tuple[int, int]:
@@ -72,8 +73,13 @@ class Network:
         return self.preprocessing.shape(side, side)
 
     @property
+    def structure(self) -> str:
+        """The modules and their settings, in words."""
+        return self.backend.structure(self.model)
+
+    @property
     def digest(self) -> str:
-        """SHA-256 of the weights."""
+        """SHA-256 of the weights, as they are now."""
         return self.backend.digest(self.model)
 
     def preprocessed(self, preprocessing: Preprocessing | None = None, **values: Any) -> Network:

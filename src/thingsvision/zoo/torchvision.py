@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
+from warnings import warn
 
 from torchvision import models
 from torchvision.transforms import InterpolationMode
 
 from ..backends.torch import TorchBackend
-from ..errors import InvalidArgument, unknown
+from ..errors import InvalidArgument, ThingsvisionWarning, unknown
 from ..preprocessing import Preprocessing, Size
 from .card import ModelCard
 from .network import Network
 from .source import Choice
-from .weights import Build, download, fitted, quiet, random, read_weights, skeleton
+from .weights import (
+    Build,
+    download,
+    fitted,
+    is_published,
+    keep,
+    quiet,
+    random,
+    read_weights,
+    skeleton,
+)
 
 CITATION = "TorchVision maintainers and contributors 2016, doi:10.5281/zenodo.10888104"
 REFUSALS = {
@@ -71,6 +84,7 @@ class Torchvision:
 
     def load(self, name: str, choice: Choice) -> Network:
         """Build a model with the wanted weights."""
+        choice = _recognised(name, choice)
         card = self.card(name, choice.weights)
         if card.refusal or card.preprocessing is None:
             raise InvalidArgument(f"{card.name} cannot be used: {card.refusal}.")
@@ -103,6 +117,29 @@ class Torchvision:
 
 
 SOURCE = Torchvision()
+
+
+def _recognised(name: str, choice: Choice) -> Choice:
+    """Take a file that torchvision itself published for what it is.
+
+    torchvision builds some networks otherwise for its trained weights than for others: detectors
+    with frozen batch norms, GoogLeNet with a rescaled input.
+    """
+    if choice.file is None or not Path(choice.file).is_file():
+        return choice
+    for entry in models.get_model_weights(name):
+        if is_published(choice.file, entry.url):
+            keep(choice.file, entry.url)
+            return replace(choice, pretrained=True, file=None, weights=entry.name)
+    if _task(name) == "detection":
+        warn(
+            f"{choice.file!r} goes into a {name} with ordinary batch norms. If it was fine-tuned "
+            "from torchvision's trained detector, whose batch norms are frozen, build the network "
+            "as you did for training and use thingsvision.wrap_model.",
+            ThingsvisionWarning,
+            stacklevel=4,
+        )
+    return choice
 
 
 def _task(name: str) -> str:

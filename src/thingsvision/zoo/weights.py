@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import re
+import shutil
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
@@ -252,6 +253,27 @@ def cache_folder() -> Path:
     return Path(torch.hub.get_dir()) / "checkpoints"
 
 
+def is_published(path: str | os.PathLike[str], url: str) -> bool:
+    """Tell whether a file is the one that is published at an address, by its SHA-256."""
+    prefix = _expected(url)[1]
+    return bool(prefix) and digest_file(Path(path).expanduser()).startswith(prefix)
+
+
+def keep(path: str | os.PathLike[str], url: str) -> None:
+    """Put a published file where `download` looks for it."""
+    file, _ = _expected(url)
+    if not file.is_file():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(Path(path).expanduser(), file)
+
+
+def _expected(url: str) -> tuple[Path, str]:
+    """Give the file that an address is kept in, and the start of its SHA-256 if its name tells."""
+    file = cache_folder() / Path(urlparse(url).path).name
+    named = re.search(r"-([a-f0-9]{8,})\.", file.name)
+    return file, named[1] if named else ""
+
+
 def download(url: str) -> Path:
     """Put published weights into ``torch.hub``'s cache folder, if they are not there already.
 
@@ -270,9 +292,7 @@ def download(url: str) -> Path:
     WeightsError
         If nothing could be downloaded, or it is not what was expected.
     """
-    file = cache_folder() / Path(urlparse(url).path).name
-    named = re.search(r"-([a-f0-9]{8,})\.", file.name)
-    prefix = named[1] if named else ""
+    file, prefix = _expected(url)
     if not file.is_file():
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
