@@ -15,7 +15,7 @@ from thingsvision.zoo import describe_model
 
 # (height, width): portrait, landscape, odd, square, as large as a resize or crop, smaller, narrow
 SIZES = [
-    (500, 375), (375, 500), (301, 433), (433, 302), (256, 256), (224, 224), (232, 400),
+    (500, 375), (375, 500), (301, 433), (256, 256), (224, 224), (232, 400),
     (100, 80), (37, 41), (257, 800), (3, 300),
 ]  # fmt: skip
 ENTRIES = [entry for name in models.list_models() for entry in models.get_model_weights(name)]

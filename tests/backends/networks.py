@@ -4,6 +4,7 @@ from collections import Counter, defaultdict
 
 import numpy as np
 import torch
+from torch import nn
 from torchvision import models
 
 # Arguments that make a network take small images; the second table is their size in pixels.
@@ -131,3 +132,19 @@ def state_of(model):
         torch.get_num_threads(), torch.is_inference_mode_enabled(),
     ]  # fmt: skip
     return dict(state)
+
+
+class Recurrent(nn.Module):
+    """One area that is called three times, and a ReLU that several layers share."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Conv2d(3, 4, 1)
+        self.area = nn.Conv2d(4, 4, 1)
+        self.relu = nn.ReLU(inplace=True)
+
+    def forward(self, x):
+        x = self.relu(self.first(x))
+        for _ in range(3):
+            x = self.relu(self.area(x))
+        return x

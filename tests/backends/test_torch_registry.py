@@ -117,7 +117,7 @@ def test_rows_follow_the_images(case):
     np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=2e-5 * np.abs(theirs).max())
 
 
-@pytest.mark.parametrize("depth", [0.0, 0.3, 0.6, 1.0])
+@pytest.mark.parametrize("depth", [0.0, 0.5, 1.0])
 def test_early_stop_equals_the_full_pass_bit_for_bit(case, depth):
     capture = case.captures[round(depth * (len(case.captures) - 1))]
     ran = set()

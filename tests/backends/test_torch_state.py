@@ -291,5 +291,5 @@ def test_digest_tells_weights_apart_and_nothing_else():
 def test_devices():
     assert choose_device("cpu") == "cpu"
     assert TorchBackend("auto").device in ("cpu", "mps") or torch.cuda.is_available()
-    with pytest.raises(InvalidArgument, match="'tpu'.*auto.*cpu"):
+    with pytest.raises(InvalidArgument, match=r"'tpu'.*auto.*cpu"):
         TorchBackend("tpu")

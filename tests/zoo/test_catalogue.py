@@ -200,5 +200,5 @@ def test_wrapping_leaves_training_and_device_alone():
 
 @pytest.mark.parametrize("thing", [None, "alexnet", nn, lambda x: x])
 def test_what_is_no_network_is_refused(thing):
-    with pytest.raises(InvalidArgument, match="allowed is a torch.nn.Module"):
+    with pytest.raises(InvalidArgument, match=r"allowed is a torch\.nn\.Module"):
         wrap_model(thing, Preprocessing())

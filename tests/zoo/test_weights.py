@@ -184,22 +184,14 @@ def test_skeleton_takes_no_memory():
 
 
 CLASSIFIERS = [
-    "resnet18",
-    "mnasnet0_5",
-    "squeezenet1_1",
-    "mobilenet_v3_small",
-    "inception_v3",
-    "googlenet",
-    "shufflenet_v2_x0_5",
-    "densenet121",
-    "swin_t",
-    "lraspp_mobilenet_v3_large",
-]
+    "resnet18", "mnasnet0_5", "squeezenet1_1", "mobilenet_v3_small", "shufflenet_v2_x0_5",
+    "googlenet", "densenet121", "lraspp_mobilenet_v3_large",
+]  # fmt: skip
+LARGE = ["vgg11", "vit_b_32", "swin_t", "inception_v3"]
 
 
 @pytest.mark.parametrize(
-    "name",
-    [*CLASSIFIERS, *(pytest.param(n, marks=pytest.mark.slow) for n in ("vgg11", "vit_b_32"))],
+    "name", [*CLASSIFIERS, *(pytest.param(name, marks=pytest.mark.slow) for name in LARGE)]
 )
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 def test_another_number_of_classes(tmp_path, name):
