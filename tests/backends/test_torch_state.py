@@ -269,7 +269,11 @@ def test_compiled_parts_are_run_eagerly(in_place):
         model[5] = torch.compile(model[5], backend="eager")
         name = "5._orig_mod"
     model.eval()(networks.native_input(batch))  # compiled without our hooks
+    graphs = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+    assert graphs > 0
     arrays = run(model, [name, "1"], batch)
+    # Our hooks led to no new compilation.
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == graphs
     np.testing.assert_allclose(arrays[name], expected["5"], rtol=1e-5, atol=1e-6)
     assert np.array_equal(arrays["1"], expected["1"])
 
