@@ -78,7 +78,7 @@ def test_a_dry_run_plans_and_writes_nothing(
     def refuse(*_: object) -> None:
         raise AssertionError("weights were downloaded")
 
-    monkeypatch.setattr("thingsvision.zoo.torchvision.downloaded", refuse)
+    monkeypatch.setattr("thingsvision.zoo.torchvision.download", refuse)
     args = ["extract", "torchvision/alexnet", "images", "-m", "features.1?", "-o", "out"]
     before = sorted(place.rglob("*"))
     plan = json.loads(run(*args, "--dry-run", "--json").out)

@@ -112,7 +112,7 @@ def test_modules_need_no_weights(run: Run, monkeypatch: pytest.MonkeyPatch, name
         raise AssertionError("weights were read")
 
     monkeypatch.setattr("thingsvision.zoo.checkpoints.read_weights", refuse)
-    monkeypatch.setattr("thingsvision.zoo.torchvision.downloaded", refuse)
+    monkeypatch.setattr("thingsvision.zoo.torchvision.download", refuse)
     result = run("modules", name)
     assert result.code == 0, result.err
     assert "224×224" in result.err
