@@ -27,7 +27,7 @@ def test_features_are_an_array_with_ids() -> None:
 
 
 def test_rows_need_ids() -> None:
-    with pytest.raises(InvalidArgument, match="of fc have 2 rows but 1 ids"):
+    with pytest.raises(InvalidArgument, match="of fc have 2 rows but 1 id[.]"):
         Features(np.eye(2), ("a",), "fc")
 
 
@@ -58,3 +58,12 @@ def test_one_module_needs_no_name() -> None:
     assert ids == ("0.png", "1.png", "2.png") and array.shape == (3, 2, 2)
     assert as_features(make())[1] == ids
     assert as_features([[1.0, 2.0]])[1] is None
+
+
+def test_one_text_is_no_list_of_ids() -> None:
+    with pytest.raises(InvalidArgument, match=r"features\.select\(\['0\.png'\]\)"):
+        make().select("0.png")
+    for rows in ("0.png", ["0.png"]):
+        with pytest.raises(InvalidArgument, match=r"take features\.select\(\['0\.png'\]\)"):
+            make()[rows]
+    assert make()[[0, 2]].shape == (2, 2, 2) and make()[[]].shape == (0, 2, 2)

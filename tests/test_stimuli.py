@@ -14,7 +14,9 @@ from PIL import Image
 
 from thingsvision.errors import ImageError, InvalidArgument, StimulusError
 from thingsvision.folders import find_images
-from thingsvision.stimuli import StimulusSet, load_stimuli
+from thingsvision.images import SUFFIXES
+from thingsvision.stimuli import COMMON, StimulusSet, load_stimuli
+from thingsvision.store.records import write_tables
 
 MakeFolder = Callable[..., Path]
 
@@ -147,10 +149,12 @@ def test_faulty_lists(image_folder: MakeFolder) -> None:
     folder = image_folder(["a.png", "b.png"])
     with pytest.raises(StimulusError, match=r"2 of 3 files do not exist: .*c\.png, .*d\.png"):
         load_stimuli([folder / name for name in ("c.png", "a.png", "d.png")])
-    with pytest.raises(StimulusError, match=r"1 ids occur more than once: a\.png"):
+    with pytest.raises(StimulusError, match=r"1 id found more than once: a\.png"):
         load_stimuli([folder / "a.png", folder / "b.png", folder / "." / "a.png"])
     with pytest.raises(StimulusError, match="empty"):
         load_stimuli([])
+    with pytest.raises(StimulusError, match=r"1 of 2 paths are folders: .*images"):
+        load_stimuli([folder, folder / "a.png"])
     with pytest.raises(InvalidArgument, match="list"):
         load_stimuli([folder / "a.png", 3])
     with pytest.raises(InvalidArgument, match="file_names"):
@@ -194,7 +198,7 @@ def test_faulty_tables(image_folder: MakeFolder) -> None:
 
     with pytest.raises(StimulusError, match=r"2 of 3 files do not exist: .*8\.png, .*9\.png"):
         load("path\n8.png\n1.png\n9.png\n")
-    with pytest.raises(StimulusError, match="1 rows and the columns name, x; it needs a column"):
+    with pytest.raises(StimulusError, match="1 row and the columns name, x; it needs a column"):
         load("name,x\n1.png,1\n")
     with pytest.raises(StimulusError, match="columns none"):
         load("")
@@ -202,6 +206,35 @@ def test_faulty_tables(image_folder: MakeFolder) -> None:
         load("path,class\n1.png,a\n1.png\n")
     with pytest.raises(StimulusError, match="more than once: 1"):
         load("path,id\n1.png,1\n1.png,1\n")
+
+
+def test_cells_that_would_be_lost(image_folder: MakeFolder) -> None:
+    folder = image_folder(["1.png", "2.png"])
+    table = folder / "t.csv"
+    table.write_text("path,id\n1.png,one\n2.png,two, or so\n", encoding="utf-8")
+    with pytest.raises(StimulusError, match=r"1 row with more cells than the 2 columns .*: line 3"):
+        load_stimuli(table)
+    table.write_text("path,id\n1.png,one,\n2.png,two,\n", encoding="utf-8")
+    assert load_stimuli(table).ids == ("one", "two")
+    table.write_text("path,Path \n1.png,2.png\n", encoding="utf-8")
+    with pytest.raises(StimulusError, match=r"has 2 columns 'Path'; keep one"):
+        load_stimuli(table)
+    table.write_text("path,note,note\n1.png,x,y\n", encoding="utf-8")
+    assert load_stimuli(table).ids == ("1.png",)
+
+
+@pytest.mark.parametrize("names", [["b/2.png", "a/1.png"], ["2.png", "1.png"]])
+def test_the_table_of_a_store(image_folder: MakeFolder, tmp_path: Path, names: list[str]) -> None:
+    folder = image_folder(names)
+    stimuli = load_stimuli(folder, file_names=names)
+    (tmp_path / "store").mkdir()
+    write_tables(tmp_path / "store", stimuli, ["digest"] * 2)
+    table = tmp_path / "store" / "stimuli.csv"
+    again = load_stimuli(table, root=folder)
+    assert again.ids == stimuli.ids == tuple(names) and again.classes == stimuli.classes
+    assert np.array_equal(again.targets, stimuli.targets)  # type: ignore[arg-type]
+    with pytest.raises(StimulusError, match=r"relative to '.*store'; root= names another"):
+        load_stimuli(table)
 
 
 # Litter
@@ -246,11 +279,14 @@ def test_missing_folder(image_folder: MakeFolder) -> None:
 
 
 def test_folder_without_images(tmp_path: Path) -> None:
-    with pytest.raises(StimulusError, match=r"no images .*\(0 other files\)"):
+    with pytest.raises(StimulusError, match=r"no images .*\(it is empty\)"):
         load_stimuli(tmp_path)
     (tmp_path / "notes.txt").touch()
-    with pytest.raises(StimulusError, match=r"\(1 other files\)\. Known are .*\.jpg.*\.png"):
+    known = r"\(other files: notes\.txt\)\. Known are \.jpg.*\.png.* and \d+ other suffixes\."
+    with pytest.raises(StimulusError, match=known) as caught:
         load_stimuli(tmp_path)
+    assert str(caught.value).split("Known")[1].count(".") < 10
+    assert set(COMMON) <= SUFFIXES
 
 
 def test_unreadable_subfolders_are_named(
@@ -274,7 +310,7 @@ def test_one_name_in_two_spellings(image_folder: MakeFolder) -> None:
     folder = image_folder([composed, decomposed])
     if len(list(folder.iterdir())) < 2:
         pytest.skip("this file system keeps one of them only")
-    with pytest.raises(StimulusError, match=r"1 ids occur more than once: é\.png.*Unicode"):
+    with pytest.raises(StimulusError, match=r"1 id found more than once: é\.png.*Unicode"):
         load_stimuli(folder)
 
 
@@ -396,7 +432,7 @@ def test_faulty_arrays() -> None:
     for shape in ((8, 6, 3), (3, 8, 6)):
         with pytest.raises(InvalidArgument, match="one colour image or several grey"):
             load_stimuli(np.zeros(shape, np.uint8))
-    with pytest.raises(InvalidArgument, match="2 ids were given for 1 images"):
+    with pytest.raises(InvalidArgument, match="2 ids were given for 1 image;"):
         load_stimuli([good], ids=["a", "b"])
     with pytest.raises(StimulusError, match="more than once: a"):
         load_stimuli([good, good], ids=["a", "a"])
@@ -421,6 +457,15 @@ def test_ids_replace_paths(image_folder: MakeFolder) -> None:
     with pytest.raises(StimulusError, match="empty"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         load_stimuli(folder, ids=["c", ""])
+
+
+def test_one_text_is_no_list_of_ids(image_folder: MakeFolder) -> None:
+    folder = image_folder(["a.png", "b.png", "c.png"])
+    with pytest.raises(InvalidArgument, match=r"put it in a list: stimuli\.select\(\['a\.png'\]"):
+        load_stimuli(folder).select("a.png")
+    for source in (folder, [folder / "a.png"], np.zeros((3, 4, 4, 3), np.uint8)):
+        with pytest.raises(InvalidArgument, match=r"put it in a list: ids=\['abc'\]"):
+            load_stimuli(source, ids="abc")
 
 
 def test_select_and_slice(image_folder: MakeFolder) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .errors import InvalidArgument, MismatchError, listing, unknown
+from .tables import counted, several
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,8 +54,9 @@ class Features:
     def __post_init__(self) -> None:
         if len(self.ids) != len(self.array):
             raise InvalidArgument(
-                f"Features of {self.module or 'a module'} have {len(self.array)} rows but "
-                f"{len(self.ids)} ids. Each row needs the id of its stimulus."
+                f"Features of {self.module or 'a module'} have "
+                f"{counted(len(self.array), 'row')} but {counted(len(self.ids), 'id')}. "
+                "Each row needs the id of its stimulus."
             )
 
     @property
@@ -76,6 +78,12 @@ class Features:
         return np.array(self.array, dtype=dtype, copy=copy)
 
     def __getitem__(self, rows: Any) -> NDArray[Any]:
+        if isinstance(rows, str) or (isinstance(rows, list) and rows and isinstance(rows[0], str)):
+            ids = [rows] if isinstance(rows, str) else rows
+            raise InvalidArgument(
+                f"Features are indexed by numbers of rows, not by {rows!r}. By id, take "
+                f"features.select({ids!r})."
+            )
         return np.asarray(self.array[rows])
 
     def select(self, ids: Sequence[str]) -> Features:
@@ -95,13 +103,17 @@ class Features:
         ------
         MismatchError
             If an id is not among these stimuli; all such ids are named.
+        InvalidArgument
+            If one text was given, not a list.
         """
+        several(ids, "features.select({})")
         rows = {name: row for row, name in enumerate(self.ids)}
         missing = [name for name in ids if name not in rows]
         if missing:
             raise MismatchError(
-                f"{len(missing)} of {len(ids)} ids are not among the {len(self)} stimuli of "
-                f"these features: {listing(missing)}. Their ids look like: {listing(self.ids, 3)}."
+                f"{len(missing)} of {counted(len(ids), 'id')} are not among the {len(self)} "
+                f"stimuli of these features: {listing(missing)}. "
+                f"Their ids look like: {listing(self.ids, 3)}."
             )
         order = [rows[name] for name in ids]
         return Features(

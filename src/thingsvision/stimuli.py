@@ -27,10 +27,13 @@ from .errors import (
 from .folders import beside, class_index, classes_of, find_images, nfc
 from .images import SUFFIXES, probe_image, read_image
 from .provenance import digest, digest_items
-from .tables import read_lines, read_table
+from .tables import counted, read_lines, read_table, several
 
 # How many names an error shows before it counts the rest.
 SHOWN = 100
+
+# The suffixes that an error names before it counts the rest.
+COMMON = (".jpg", ".jpeg", ".png", ".tif", ".bmp", ".webp")
 
 Source = Path | NDArray[Any]
 
@@ -76,23 +79,24 @@ class StimulusSet:
     def __post_init__(self) -> None:
         if not self.ids:
             raise StimulusError("There are no stimuli.")
+        several(self.ids, "ids={}")
         for what, given in (("ids", self.ids), ("targets", self.targets)):
             if given is not None and len(given) != len(self.sources):
                 raise InvalidArgument(
-                    f"{len(given)} {what} were given for {len(self.sources)} images; "
+                    f"{len(given)} {what} were given for {counted(len(self.sources), 'image')}; "
                     "each image needs one."
                 )
         doubled = [name for name, count in Counter(self.ids).items() if count > 1]
         if doubled:
             raise StimulusError(
-                f"{len(doubled)} ids occur more than once: {listing(doubled, SHOWN)}. Rows of "
-                "features are found by id, so each id must be its own. (Names that look alike "
-                "but are made of different Unicode characters are one id.)"
+                f"{counted(len(doubled), 'id')} found more than once: {listing(doubled, SHOWN)}. "
+                "Rows of features are found by id, so each id must be its own. (Names that "
+                "look alike but are made of different Unicode characters are one id.)"
             )
         unwritable = [name for name in self.ids if not name.strip() or not _is_unicode(name)]
         if unwritable:
             raise StimulusError(
-                f"{len(unwritable)} ids are empty or no Unicode text: "
+                f"{counted(len(unwritable), 'id')} found to be empty or no Unicode text: "
                 f"{listing([ascii(name) for name in unwritable], SHOWN)}. Rename the files, or "
                 "give names with ids=."
             )
@@ -115,8 +119,11 @@ class StimulusSet:
         ------
         StimulusError
             If ids are unknown; all are named.
+        InvalidArgument
+            If one text was given, not a list.
         """
-        return self._take(_rows(ids, self.ids, "ids", "are not among the stimuli"))
+        several(ids, "stimuli.select({})")
+        return self._take(_rows(ids, self.ids, "id", "are not among the stimuli"))
 
     def _take(self, rows: Iterable[int]) -> StimulusSet:
         rows = list(rows)
@@ -193,14 +200,15 @@ class StimulusSet:
             lines = "\n  ".join(problems[:SHOWN])
             more = f"\n  … and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
             raise StimulusError(
-                f"{len(problems)} of {len(self)} images cannot be read:\n  {lines}{more}\n"
-                "Mend or remove them, or give the list of files you want."
+                f"{len(problems)} of {counted(len(self), 'image')} cannot be read:\n  "
+                f"{lines}{more}\nMend or remove them, or give the list of files you want."
             )
         return tuple(sizes)
 
     def __repr__(self) -> str:
         classes = f" in {len(self.classes)} classes" if self.classes else ""
-        return f"StimulusSet({len(self)} stimuli{classes}: {listing(self.ids, 3)})"
+        noun = "stimulus" if len(self) == 1 else "stimuli"
+        return f"StimulusSet({len(self)} {noun}{classes}: {listing(self.ids, 3)})"
 
 
 def load_stimuli(
@@ -248,6 +256,8 @@ def load_stimuli(
     >>> load_stimuli([np.zeros((4, 4, 3), np.uint8)], ids=["black"]).ids
     ('black',)
     """
+    if ids is not None:
+        several(ids, "ids={}")
     if isinstance(source, np.ndarray) and source.ndim == 1 and source.dtype.kind in "UO":
         source = source.tolist()  # a column of a table, with paths
     is_path = isinstance(source, (str, os.PathLike))
@@ -259,7 +269,7 @@ def load_stimuli(
         )
     is_folder = is_path and path.is_dir()
     if file_names is not None and not is_folder:
-        raise InvalidArgument("file_names chooses among the images of a folder; give a folder.")
+        raise InvalidArgument("file_names= chooses among the images of a folder; give a folder.")
     if root is not None and (is_folder or _is_arrays(source)):
         raise InvalidArgument(
             "root is what the paths of a list or a table are relative to; "
@@ -285,9 +295,11 @@ def load_stimuli(
 def _from_folder(root: Path, file_names: Any, ids: Sequence[str] | None) -> StimulusSet:
     paths, names, others = find_images(root)
     if not names:
+        found = f"other files: {listing(others)}" if others else "it is empty"
+        more = len(SUFFIXES) - len(COMMON)
         raise StimulusError(
-            f"There are no images in {str(root)!r} ({len(others)} other files). "
-            f"Known are {listing(sorted(SUFFIXES), SHOWN)}."
+            f"There are no images in {str(root)!r} ({found}). "
+            f"Known are {listing(COMMON)} and {more} other suffixes."
         )
     if others and file_names is None:
         warn(
@@ -302,7 +314,7 @@ def _from_folder(root: Path, file_names: Any, ids: Sequence[str] | None) -> Stim
             file_names = read_lines(file_names)
         wanted = [nfc(Path(name).as_posix()) for name in file_names]
         lack = f"are not images in the folder {str(root)!r}"
-        everything = everything._take(_rows(wanted, names, "file names", lack))
+        everything = everything._take(_rows(wanted, names, "file name", lack))
     return _named(everything, ids)
 
 
@@ -325,10 +337,19 @@ def _from_paths(
     if not paths:
         raise StimulusError("The list of images is empty.")
     files = [root / path.expanduser() if root else path for path in paths]
+    folders = [str(path) for path in files if path.is_dir()]
+    if folders:
+        raise StimulusError(
+            f"{len(folders)} of {counted(len(files), 'path')} are folders: "
+            f"{listing(folders, SHOWN)}. A list names image files; give one folder by itself, not "
+            "in a list. To join several, give the one around them."
+        )
     missing = [str(path) for path in files if not path.is_file()]
     if missing:
         raise StimulusError(
-            f"{len(missing)} of {len(files)} files do not exist: {listing(missing, SHOWN)}."
+            f"{len(missing)} of {counted(len(files), 'file')} do not exist: "
+            f"{listing(missing, SHOWN)}."
+            + (f" They are relative to {str(root)!r}; root= names another folder." if root else "")
         )
     whole = [path.absolute() for path in files]
     base = (root or Path(os.path.commonpath([path.parent for path in whole]))).absolute()
@@ -397,7 +418,7 @@ def _rows(wanted: Sequence[str], known: Sequence[str], what: str, lack: str) -> 
     missing = [name for name in wanted if name not in rows]
     if missing:
         raise StimulusError(
-            f"{len(missing)} of {len(wanted)} {what} {lack}: {listing(missing, SHOWN)}. "
+            f"{len(missing)} of {counted(len(wanted), what)} {lack}: {listing(missing, SHOWN)}. "
             f"Nearest to the first: {listing(nearest(missing[0], known))}."
         )
     return [rows[name] for name in wanted]

@@ -6,9 +6,11 @@ import csv
 import io
 import os
 import re
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
-from .errors import StimulusError, listing
+from .errors import InvalidArgument, StimulusError, listing
 
 # What a column holds -> how it may be headed, in any case of letters.
 COLUMNS = {
@@ -17,6 +19,43 @@ COLUMNS = {
     "class": ("class",),
 }
 SHOWN = 100
+
+
+def several(names: Sequence[str], example: str) -> Sequence[str]:
+    """Refuse a lone text in the place of a list, of which each letter would be a name.
+
+    Parameters
+    ----------
+    names : sequence of str
+        What was received.
+    example : str
+        The call, with ``{}`` in the place of the list.
+
+    Raises
+    ------
+    InvalidArgument
+        If it is a text.
+
+    Examples
+    --------
+    >>> several(["a.jpg"], "select({})")
+    ['a.jpg']
+    """
+    if isinstance(names, (str, bytes)):
+        call = example.format(f"[{names!r}]")
+        raise InvalidArgument(f"{names!r} is one text, not a list of ids; put it in a list: {call}")
+    return names
+
+
+def counted(number: int, noun: str) -> str:
+    """Spell a number of things.
+
+    Examples
+    --------
+    >>> counted(1, "image"), counted(2, "image")
+    ('1 image', '2 images')
+    """
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def read_lines(path: str | os.PathLike[str]) -> list[str]:
@@ -35,6 +74,9 @@ def read_lines(path: str | os.PathLike[str]) -> list[str]:
 def read_table(path: Path) -> dict[str, list[str]]:
     """Read the columns of a CSV file, separated by commas, semicolons or tabs.
 
+    Without a column of paths, the ids are the paths, as in a store's own ``stimuli.csv``. A
+    column of classes that is empty in every row does not count.
+
     Parameters
     ----------
     path : pathlib.Path
@@ -48,30 +90,52 @@ def read_table(path: Path) -> dict[str, list[str]]:
     Raises
     ------
     StimulusError
-        If the file cannot be read, has no column of paths, or cells are empty.
+        If the file cannot be read, has no column of paths or two, a row has more cells than
+        the first line, or cells are empty.
     """
     text = _text(path)
     separator = max(",\t;", key=re.split(r"[\r\n]", text, maxsplit=1)[0].count)
     reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator)
     try:
-        rows = list(reader)
+        lines = [(reader.line_num, row) for row in reader]
     except csv.Error as error:
         raise StimulusError(f"The table {str(path)!r} is broken: {error}.") from error
-    header = {name.strip().lower(): name for name in reader.fieldnames or ()}
+    names = reader.fieldnames or ()
+    # DictReader keeps the cells beyond the last column under None.
+    long = [line for line, row in lines if any(row.get(None, ()))]
+    if long:
+        raise StimulusError(
+            f"The table {str(path)!r} has {counted(len(long), 'row')} with more cells than the "
+            f"{counted(len(names), 'column')} of its first line: line {listing(long, SHOWN)}. "
+            f"Put text that holds {separator!r} in double quotes."
+        )
+    rows = [row for _, row in lines]
+    header = {name.strip().lower(): name for name in names}
+    times = Counter(name.strip().lower() for name in names)
     columns = {}
     for what, spellings in COLUMNS.items():
         name = next((header[spelling] for spelling in spellings if spelling in header), None)
         if name is not None:
+            if times[name.strip().lower()] > 1:
+                raise StimulusError(
+                    f"The table {str(path)!r} has {times[name.strip().lower()]} columns "
+                    f"{name.strip()!r}; keep one of them, or rename the others."
+                )
             columns[what] = [row[name] or "" for row in rows]
+            if what == "class" and not any(cell.strip() for cell in columns[what]):
+                del columns[what]
+                continue
             empty = [number for number, cell in enumerate(columns[what], 1) if not cell.strip()]
             if empty:
                 raise StimulusError(
                     f"The column {name!r} of {str(path)!r} is empty in {len(empty)} of "
                     f"{len(rows)} rows: {listing(empty, SHOWN)}."
                 )
+    if "path" not in columns and "id" in columns:
+        columns["path"] = columns["id"]
     if "path" not in columns:
         raise StimulusError(
-            f"The table {str(path)!r} has {len(rows)} rows and the columns "
+            f"The table {str(path)!r} has {counted(len(rows), 'row')} and the columns "
             f"{listing(list(header)) or 'none'}; it needs a column 'path' with image files."
         )
     return columns

@@ -98,16 +98,36 @@ def test_weights_of_your_own(run: Run, place: Path) -> None:
     network = tv.load_model("torchvision/squeezenet1_1", pretrained=False, seed=9)
     torch.save(network.model.state_dict(), place / "mine.pth")
     args = ["extract", "torchvision/squeezenet1_1", "images", "-m", "output"]
-    assert run(*args, "--weights", "mine.pth", "-o", "a").code == 0
+    own = run(*args, "--weights", "mine.pth", "-o", "a")
+    assert own.code == 0 and own.err.count("The preprocessing was assumed: that of") == 1
     assert run(*args, "--random", "--seed", 9, "-o", "b").code == 0
     np.testing.assert_array_equal(tv.open_features("a")["output"], tv.open_features("b")["output"])
-    assert run(*args, "--random", "--weights", "mine.pth", "-o", "c").code == 1
+    both = run(*args, "--random", "--weights", "mine.pth", "-o", "c")
+    assert both.code == 1 and "pretrained=False is --random" in both.err
+
+
+def test_an_assumed_preprocessing_is_said(run: Run, place: Path) -> None:
+    assert run(*ARGS, "-o", "out").err.count("The preprocessing was assumed: that of") == 1
+    assert "assumed" not in run(*ARGS, "-o", "out", "--dry-run").err  # its table shows it
+
+
+def test_arguments_in_the_wrong_order(run: Run, place: Path) -> None:
+    result = run("extract", "images", "alexnet", "-m", "output", "-o", "out")
+    assert result.code == 2
+    assert "NAME IMAGES: thingsvision extract alexnet images" in " ".join(result.err.split())
+
+
+def test_a_file_in_the_place_of_the_folder(run: Run, place: Path) -> None:
+    (place / "taken.txt").touch()
+    for args in (ARGS, ["demo"]):
+        result = run(*args, "-o", "taken.txt")
+        assert result.code == 2 and "'taken.txt' is a file. Give a folder" in result.err
 
 
 def test_what_is_left_out_is_said_in_one_line(run: Run, place: Path) -> None:
     (place / "images" / "notes.txt").touch()
     result = run(*ARGS, "-o", "out", "--dry-run")
-    note, last = result.err.splitlines()
+    note, *_, last = result.err.splitlines()
     assert note.startswith("Note: ") and "notes.txt" in note
     assert last.startswith("Nothing was written")
 

@@ -129,6 +129,10 @@ def test_an_unknown_verb_names_the_nearest(run: Run, typed: str, meant: str) -> 
         ["models", "--jsn"],
         ["extract", "alexnet", "images", "-m", "x", "-o", "y", "--crop", "large"],
         ["extract", "alexnet", "images", "-m", "x", "-o", "y", "--batch-size", "many"],
+        ["extract", "alexnet", "images", "-m", "x", "-o", "y", "--batch-size", "0"],
+        ["extract", "alexnet", "images", "-m", "x", "-o", "y", "--crop", "0"],
+        ["extract", "alexnet", "images", "-m", "x", "-o", "y", "--crop", "0x5"],
+        ["extract", "alexnet", "images", "-m", "x", "-o", "y", "--resize", "-5"],
         ["rdm", "out", "--images", "images"],
     ],
 )

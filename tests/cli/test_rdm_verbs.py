@@ -85,6 +85,23 @@ def test_a_bare_matrix_needs_ids_or_a_word(run: Run, rdms: list[RDM]) -> None:
     assert json.loads(named.out)[0]["joined by"] == "id"
 
 
+def test_errors_name_the_options(run: Run, rdms: list[RDM], place: Path) -> None:
+    said = " ".join(run("compare", "first.npz", "bare.npy").err.split())
+    assert "by_position= is --by-position, ids= is --ids" in said
+    np.savez(place / "two.npz", a=rdms[0].square(), b=rdms[1].square())
+    assert "variable= is --variable" in run("compare", "first.npz", "two.npz").err
+    (place / "short.txt").write_text("a.jpg\n")
+    said = " ".join(run("compare", "first.npz", "bare.npy", "--ids", "short.txt").err.split())
+    assert "--ids short.txt does not fit 'bare.npy'" in said and "but 1 id; each" in said
+
+
+def test_a_file_in_the_place_of_a_folder(run: Run, features: Path, place: Path) -> None:
+    (place / "taken").touch()
+    result = run("rdm", "out", "-o", "taken")
+    assert result.code == 1 and "-o" not in result.err.split("taken")[0].replace("--out", "")
+    assert "--out taken is a file" in result.err
+
+
 def test_folders_are_compared_with_each_other(run: Run, rdms: list[RDM], place: Path) -> None:
     (place / "many").mkdir()
     for name in ("first.npz", "second.csv"):

@@ -113,6 +113,21 @@ def test_select_refuses(rdm):
         RDM(np.ones(3)).select(["a"])
 
 
+def test_one_text_is_no_list_of_ids(rdm):
+    with pytest.raises(InvalidArgument, match=r"put it in a list: rdm\.select\(\['abc'\]\)"):
+        rdm.select("abc")
+    with pytest.raises(InvalidArgument, match="put it in a list"):
+        RDM(np.ones(3), ids="abc")
+    with pytest.raises(InvalidArgument, match="put it in a list"):
+        RDM.from_matrix(1 - np.eye(3), ids="abc")
+
+
+def test_compute_refuses_an_rdm(rdm):
+    with pytest.raises(InvalidArgument, match=r"is an RDM already.*compare_rdms\(a, b\)"):
+        compute_rdm(rdm)
+    assert len(compute_rdm(rdm.square())) == len(rdm)
+
+
 def test_compute_takes_features_sets_and_arrays(rng):
     array = rng.normal(size=(6, 3, 4, 4)).astype(np.float32)
     ids = tuple(f"{n}.jpg" for n in range(6))

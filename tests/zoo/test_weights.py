@@ -3,6 +3,7 @@
 import argparse
 import os
 import pickle
+import warnings
 from functools import partial
 
 import pytest
@@ -11,7 +12,7 @@ from safetensors.torch import save_file
 from torch import nn
 from torchvision import models
 
-from thingsvision.errors import WeightsError
+from thingsvision.errors import ThingsvisionWarning, WeightsError
 from thingsvision.zoo import load_model
 from thingsvision.zoo.weights import fitted, quiet, random, read_weights, skeleton
 
@@ -121,6 +122,42 @@ BROKEN = {
     "empty": lambda whole: b"",
     "a web page": lambda whole: b"<html>404 not found</html>",
 }
+IN_WORDS = {b"": "it is empty", b"<html>404": "not a file of weights but text.*<html>404",
+            "\nein Gruß\n".encode(): "text, which begins 'ein Gruß'"}  # fmt: skip
+
+
+@pytest.mark.parametrize(("content", "words"), IN_WORDS.items())
+@pytest.mark.parametrize("suffix", ["pth", "safetensors"])
+def test_what_is_plainly_no_weights_is_said_in_words(tmp_path, content, words, suffix):
+    path = tmp_path / f"mine.{suffix}"
+    path.write_bytes(content)
+    with pytest.raises(WeightsError, match=words):
+        read_weights(path)
+
+
+def test_several_sets_of_weights_in_one_file(tmp_path, state):
+    other = random(Net, 4).state_dict()
+    both = {"model_ema": other, "model": state, "net": other, "optimizer": {"state": {}}}
+    torch.save(both, tmp_path / "both.pth")
+    with pytest.warns(ThingsvisionWarning, match=r"'model' was used, not model_ema, net\."):
+        found = read_weights(tmp_path / "both.pth")
+    assert torch.equal(found["head.weight"], state["head.weight"])
+    torch.save({"model": state, "optimizer": {"state": {}}}, tmp_path / "one.pth")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        read_weights(tmp_path / "one.pth")
+
+
+@pytest.mark.parametrize("prefix", ["encoder_q.", "a.b."])
+def test_an_unknown_prefix_is_named(state, prefix):
+    prefixed = {f"{prefix}{k}": v for k, v in state.items()}
+    with pytest.raises(WeightsError, match=f"All keys begin with '{prefix}'; strip it"):
+        fitted(Net, prefixed, "mine")
+    with pytest.raises(WeightsError, match=f"{len(state)} of {len(state) + 1} keys begin with"):
+        fitted(Net, {**prefixed, "queue": torch.ones(1)}, "mine")
+    with pytest.raises(WeightsError) as caught:
+        fitted(Net, {"x.y": torch.ones(1)}, "mine")
+    assert "begin" not in str(caught.value)
 
 
 @pytest.mark.parametrize("spoil", BROKEN.values(), ids=BROKEN)

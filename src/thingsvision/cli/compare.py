@@ -101,6 +101,10 @@ def _rdms(path: str, ids: str | None, variable: str | None) -> dict[str, RDM]:
     for file in files:
         rdm = load_rdm(file, variable=variable)
         if rdm.ids is None and ids is not None:
-            rdm = replace(rdm, ids=tuple(read_ids(Path(ids).expanduser())))
+            names = tuple(read_ids(Path(ids).expanduser()))
+            try:
+                rdm = replace(rdm, ids=names)
+            except InvalidArgument as error:
+                raise InvalidArgument(f"--ids {ids} does not fit {str(file)!r}. {error}") from error
         named[file.name if where.is_dir() else path] = rdm
     return named

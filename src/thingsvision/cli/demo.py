@@ -9,7 +9,7 @@ import click
 
 from .extract import GOES_ON, shown_path
 from .output import say, show_record, show_table
-from .verb import AFTER_INTERRUPT, Verb, table_options
+from .verb import AFTER_INTERRUPT, Verb, read_folder, table_options
 
 if TYPE_CHECKING:
     from ..demo import Demonstration
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     default="thingsvision-demo",
     show_default=True,
     type=click.Path(),
+    callback=read_folder,
     metavar="DIR",
     help="Folder to write to.",
 )

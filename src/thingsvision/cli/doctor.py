@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from ..tables import counted
 from .output import say, show_table, size_text
 from .verb import Verb, table_options
 
@@ -160,7 +161,7 @@ def _devices() -> Iterator[Finding]:
 def _cache(folder: Path) -> Iterator[Finding]:
     files = [file for file in folder.glob("*") if file.is_file()]
     total = sum(file.stat().st_size for file in files)
-    held = f"{len(files)} files, {size_text(total)}" if files else "empty"
+    held = f"{counted(len(files), 'file')}, {size_text(total)}" if files else "empty"
     yield _finding("cache of weights", f"{folder} ({held})")
 
 
@@ -169,7 +170,7 @@ def _sources() -> Iterator[Finding]:
 
     for name in SOURCES:
         try:
-            yield _finding(f"source {name}", f"{len(SOURCES[name].names())} models")
+            yield _finding(f"source {name}", counted(len(SOURCES[name].names()), "model"))
         except Exception as error:  # of a plugin, anything can be raised
             yield _finding(f"source {name}", f"{type(error).__name__}: {error}", BROKEN)
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..tables import counted
 from .modules import surveyed
 from .output import say, show_record, show_table, size_text
-from .verb import AFTER_INTERRUPT, Verb, table_options
+from .verb import AFTER_INTERRUPT, Verb, read_folder, table_options
 
 if TYPE_CHECKING:
     from ..extraction import Plan
@@ -25,10 +26,17 @@ def read_size(ctx: click.Context, param: click.Parameter, value: str | None) -> 
     if value in (None, "none"):
         return value
     parts = str(value).split("x")
-    if not all(part.isdecimal() for part in parts) or len(parts) > 2:
+    if not all(part.isdecimal() and int(part) for part in parts) or len(parts) > 2:
         raise click.BadParameter(f"{value!r} is no size; allowed are 224, 224x288 and none.")
     numbers = tuple(map(int, parts))
     return numbers[0] if len(numbers) == 1 else numbers
+
+
+def read_count(ctx: click.Context, param: click.Parameter, value: int) -> int:
+    """Refuse a number below one."""
+    if value < 1:
+        raise click.BadParameter(f"{value} is too few; it is at least 1.")
+    return value
 
 
 @click.command(
@@ -51,7 +59,13 @@ def read_size(ctx: click.Context, param: click.Parameter, value: str | None) -> 
     "'penultimate' is the input of the classifier, 'output' the network's output.",
 )
 @click.option(
-    "-o", "--out", required=True, type=click.Path(), metavar="DIR", help="Folder to write to."
+    "-o",
+    "--out",
+    required=True,
+    type=click.Path(),
+    callback=read_folder,
+    metavar="DIR",
+    help="Folder to write to.",
 )
 @click.option("--random", is_flag=True, help="Random weights in place of trained ones.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of all that is random.")
@@ -68,7 +82,12 @@ def read_size(ctx: click.Context, param: click.Parameter, value: str | None) -> 
 )
 @click.option("--crop", callback=read_size, metavar="N", help="Pixels of the centre crop, or none.")
 @click.option(
-    "--batch-size", type=int, default=32, show_default=True, help="Images in one forward pass."
+    "--batch-size",
+    type=int,
+    callback=read_count,
+    default=32,
+    show_default=True,
+    help="Images in one forward pass.",
 )
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, mps.")
 @click.option("--format", default="npy", show_default=True, help="Of the files.")
@@ -102,6 +121,11 @@ def extract(
     """
     if not dry_run:
         ctx.meta[AFTER_INTERRUPT] = GOES_ON
+    if Path(name).is_dir() and not Path(images).expanduser().exists():
+        raise click.UsageError(
+            f"There is no folder or file {images!r}, but {name!r} is a folder. The network comes "
+            f"first, NAME IMAGES: thingsvision extract {images} {name} …"
+        )
     from ..extraction import extract_features, plan
     from ..stimuli import load_stimuli
 
@@ -118,6 +142,7 @@ def extract(
         _show_plan(work, out, weights, random, style)
         return
     features = extract_features(network, stimuli, list(modules), out=out, format=format, **options)
+    _say_what_was_assumed(network)
     show_features(features, out, style)
 
 
@@ -154,6 +179,13 @@ def _network(
     return surveyed(name, weights)[0]
 
 
+def _say_what_was_assumed(network: Network) -> None:
+    """Tell that weights which are not the source's own may need other preprocessing."""
+    assumed = str(network.weights.get("preprocessing", ""))
+    if assumed:
+        say(f"Note: The preprocessing was {assumed} ({network.preprocessing}).")
+
+
 def _show_plan(work: Plan, out: str, weights: str | None, random: bool, style: str | None) -> None:
     card = work.network.card
     record = {
@@ -163,7 +195,7 @@ def _show_plan(work: Plan, out: str, weights: str | None, random: bool, style: s
         "first, last": f"{work.stimuli.ids[0]}, {work.stimuli.ids[-1]}",
         "preprocessing": str(work.network.preprocessing),
         "input": list(work.size),
-        "batches": f"{len(work.starts)} of {work.batch_size} images",
+        "batches": f"{len(work.starts)} of {counted(work.batch_size, 'image')}",
         "out": out,
         "bytes": f"{work.n_bytes} ({size_text(work.n_bytes)})",
     }

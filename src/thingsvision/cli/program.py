@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 import traceback
 import warnings
@@ -27,6 +28,8 @@ from .rdm import rdm
 from .verb import AFTER_INTERRUPT, DEBUG, debug_option, write_examples
 
 FAILED, INTERRUPTED = 1, 130
+# What functions call otherwise than the verbs do.
+OTHERWISE = {"--random": "pretrained=False"}
 # The modules, in one version of Python or another, between who gives a warning and who shows it.
 PASSED_ON = ("warnings", "_py_warnings")
 
@@ -48,7 +51,7 @@ class Program(click.Group):
                 return super().invoke(ctx)
             except ThingsvisionError as error:
                 _trace(ctx)
-                say(f"Error: {error}")
+                say(f"Error: {error}{_as_options(ctx, str(error))}")
                 code = FAILED
             except KeyboardInterrupt:
                 _trace(ctx)
@@ -143,6 +146,18 @@ def _messages(is_debugging: Callable[[], bool]) -> Iterator[None]:
 def _trace(ctx: click.Context) -> None:
     if DEBUG in ctx.meta:
         click.echo(traceback.format_exc(), err=True)
+
+
+def _as_options(ctx: click.Context, message: str) -> str:
+    """Say which options of the verb the arguments are that a message of a function names."""
+    verb = main.get_command(ctx, ctx.invoked_subcommand or "")
+    said = []
+    for param in verb.params if verb else ():
+        option = max(param.opts, key=len)
+        argument = OTHERWISE.get(option, f"{param.name}=")
+        if option.startswith("--") and re.search(rf"\b{argument}", message):
+            said.append(f"{argument} is {option}")
+    return f"\nOn the command line, {', '.join(said)}." if said else ""
 
 
 def _in_a_line(error: Exception) -> str:

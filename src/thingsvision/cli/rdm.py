@@ -115,7 +115,7 @@ def targets(option: str, path: str | None, names: Sequence[str], suffix: str) ->
     Raises
     ------
     InvalidArgument
-        If one file is named for several modules.
+        If one file is named for several modules, or a file where a folder is needed.
     """
     from ..errors import InvalidArgument, listing
     from ..store.naming import file_names
@@ -131,6 +131,11 @@ def targets(option: str, path: str | None, names: Sequence[str], suffix: str) ->
                 "Choose one of them with -m, or give a folder."
             )
         return {names[0]: target}
+    if target.is_file():
+        raise InvalidArgument(
+            f"{option} {path} is a file without a suffix. Give a name with one, such as "
+            f"{path}{suffix}, or a folder; it is made where there is none."
+        )
     target.mkdir(parents=True, exist_ok=True)
     return {name: target / f"{file}{suffix}" for name, file in file_names(names).items()}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -51,6 +52,15 @@ def debug_option() -> click.Option:
         callback=remember,
         help="Show the traceback of an error, and all messages.",
     )
+
+
+def read_folder(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    """Refuse a file where a folder is to be written to."""
+    if Path(value).expanduser().is_file():
+        raise click.BadParameter(
+            f"{value!r} is a file. Give a folder; it is made where there is none."
+        )
+    return value
 
 
 def table_options(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..errors import InvalidArgument, MismatchError, listing
 from ..features import Features, FeatureSet
 from ..registry import Registry
+from ..tables import counted
 from .matrix import check_matrix, condensed, stimuli_of_pairs
 from .rdm import RDM
 
@@ -236,8 +237,9 @@ def _rdm(item: Any, label: str) -> RDM:
         array = condensed(array)
     elif stimuli_of_pairs(len(array)) is None:
         raise InvalidArgument(
-            f"{label} has {len(array)} values, which is no number of pairs: n stimuli have "
-            "n (n - 1) / 2 (3, 6, 10, …). Give the upper triangle without the diagonal."
+            f"{label} has {counted(len(array), 'value')}, which is no number of pairs: "
+            "n stimuli have n (n - 1) / 2 (3, 6, 10, …). "
+            "Give the upper triangle without the diagonal."
         )
     return RDM(array, name="")
 
@@ -306,7 +308,8 @@ def _refuse_other_ids(
     if not any(absent.values()):
         return
     told = [
-        f"{len(names)} of {len(names) + len(here & there)} ids are missing from {label}: "
+        f"{len(names)} of {counted(len(names) + len(here & there), 'id')} are missing from "
+        f"{label}: "
         f"{listing(names)}"
         for label, names in absent.items()
         if names

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..errors import InvalidArgument, MismatchError, listing
 from ..features import Features, FeatureSet, as_features
+from ..tables import counted, several
 from . import files
 from .dissimilarity import DISSIMILARITIES, UndefinedRows
 from .matrix import as_float, check_matrix, condensed, not_finite, squared, stimuli_of_pairs
@@ -63,7 +64,7 @@ class RDM:
     def __post_init__(self) -> None:
         object.__setattr__(self, "dissimilarities", as_float(np.asarray(self.dissimilarities)))
         if self.ids is not None:
-            object.__setattr__(self, "ids", tuple(self.ids))
+            object.__setattr__(self, "ids", tuple(several(self.ids, "ids={}")))
         values, what = self.dissimilarities, f"RDM {self.name!r}" if self.name else "This RDM"
         if values.ndim != 1:
             raise InvalidArgument(
@@ -117,7 +118,7 @@ class RDM:
         matrix = np.asarray(matrix)
         check_matrix(matrix, f"The matrix {name!r}" if name else "The matrix", ids=ids)
         values = np.maximum(condensed(matrix), 0)
-        names = None if ids is None else tuple(ids)
+        names = None if ids is None else tuple(several(ids, "ids={}"))
         return cls(values, names, dissimilarity, provenance or {}, name)
 
     @property
@@ -157,20 +158,21 @@ class RDM:
         MismatchError
             If an id is not among these stimuli; all such ids are named.
         InvalidArgument
-            If this RDM carries no ids.
+            If this RDM carries no ids, or one text was given, not a list.
         """
         if self.ids is None:
             raise InvalidArgument(
                 f"{self!r} carries no ids to select by. Name its stimuli first, e.g. with "
                 "load_rdm(path, ids=…) or RDM.from_matrix(matrix, ids=…)."
             )
-        wanted = tuple(ids)
+        wanted = tuple(several(ids, "rdm.select({})"))
         rows = {name: row for row, name in enumerate(self.ids)}
         missing = [name for name in wanted if name not in rows]
         if missing:
             raise MismatchError(
-                f"{len(missing)} of {len(wanted)} ids are not among the {len(self)} stimuli of "
-                f"{self!r}: {listing(missing)}. Its ids look like: {listing(self.ids, 3)}."
+                f"{len(missing)} of {counted(len(wanted), 'id')} are not among the {len(self)} "
+                f"stimuli of {self!r}: {listing(missing)}. "
+                f"Its ids look like: {listing(self.ids, 3)}."
             )
         values = self.dissimilarities
         if wanted != self.ids:
@@ -239,7 +241,8 @@ def compute_rdm(
         If there is no such dissimilarity.
     InvalidArgument
         If features are not finite, or the dissimilarity is not defined for a
-        stimulus (a constant row has no correlation); all such ids are named.
+        stimulus (a constant row has no correlation); all such ids are named. If an RDM
+        was given, whose dissimilarities are no features.
 
     Examples
     --------
@@ -251,6 +254,11 @@ def compute_rdm(
     array([1.414, 1.414, 1.414])
     """
     compute = DISSIMILARITIES[dissimilarity]
+    if isinstance(features, RDM):
+        raise InvalidArgument(
+            f"{features!r} is an RDM already. Compare it with others by compare_rdms(a, b); if an "
+            "RDM of its rows is meant, give them as an array: compute_rdm(rdm.square())."
+        )
     array, ids = as_features(features)
     if array.ndim == 0 or array.size == 0:
         raise InvalidArgument(f"Features of shape {array.shape} are no (n_stimuli, …).")
@@ -333,7 +341,9 @@ def _provenance(features: Any) -> dict[str, Any]:
 
 def _check_ids(ids: Sequence[str], count: int, what: str) -> None:
     if len(ids) != count:
-        raise InvalidArgument(f"{what} has {count} stimuli, but {len(ids)} ids were given.")
+        raise InvalidArgument(
+            f"{what} has {count} stimuli, but {counted(len(ids), 'id')}; each stimulus needs one."
+        )
     doubled = [name for name, times in Counter(ids).items() if times > 1]
     if doubled:
         raise InvalidArgument(f"{what} has ids that stand for several stimuli: {listing(doubled)}.")

@@ -7,7 +7,7 @@ import pickle
 import re
 import shutil
 import warnings
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from ..errors import WeightsError, listing
+from ..errors import ThingsvisionWarning, WeightsError, listing
 from ..provenance import digest_file
 
 Build = Callable[..., nn.Module]
@@ -69,18 +69,40 @@ def read_weights(path: str | os.PathLike[str]) -> dict[str, Any]:
         reason = (str(error).splitlines() or [""])[0] or type(error).__name__
         if isinstance(error, pickle.UnpicklingError):  # torch's own text advises to run it
             reason = "torch.save did not write it"
+        reason = _no_weights(path) or reason
         raise WeightsError(
             f"The weights file {str(path)!r} is broken or no weights file: {reason}"
         ) from error
     return _state_dict(content, path)
 
 
+def _no_weights(path: Path) -> str:
+    """Say in words what a file is that is plainly none of weights."""
+    with path.open("rb") as file:
+        start = file.read(200)
+    if not start.strip():
+        return "it is empty."
+    text = start.decode("utf-8", errors="ignore").strip()
+    is_whole = len(text.encode()) > len(start.strip()) - 4  # the last character may be cut
+    if not is_whole or not " ".join(text.split()).isprintable():
+        return ""
+    return f"it is not a file of weights but text, which begins {text.splitlines()[0][:60]!r}."
+
+
 def _state_dict(content: Any, path: Path) -> dict[str, Any]:
     while isinstance(content, Mapping):
-        inner = [content[w] for w in WRAPPERS if isinstance(content.get(w), Mapping)]
-        if not inner:
+        used = next((w for w in WRAPPERS if isinstance(content.get(w), Mapping)), None)
+        if used is None:
             break
-        content = inner[0]
+        others = [name for name in content if name != used and _holds_tensors(content[name])]
+        if others:
+            warnings.warn(
+                f"The weights file {str(path)!r} holds several sets of weights; {used!r} was "
+                f"used, not {listing(others)}. For another, torch.save it alone.",
+                ThingsvisionWarning,
+                stacklevel=3,
+            )
+        content = content[used]
     if isinstance(content, Mapping):
         entries = {str(name): value for name, value in content.items() if _is_entry(value)}
         if any(isinstance(value, Tensor) for value in entries.values()):
@@ -89,6 +111,10 @@ def _state_dict(content: Any, path: Path) -> dict[str, Any]:
     raise WeightsError(
         f"The weights file {str(path)!r} holds no state dict (name → tensor), but: {keys}."
     )
+
+
+def _holds_tensors(value: Any) -> bool:
+    return isinstance(value, Mapping) and any(isinstance(v, Tensor) for v in value.values())
 
 
 def _versioned(entries: Mapping[str, Any], versions: Any) -> dict[str, Any]:
@@ -149,7 +175,7 @@ def fitted(
                 named = _versioned(named, getattr(expected, "_metadata", None))
             model.load_state_dict(named, strict=False)
             return model
-        first_problem = first_problem or problem
+        first_problem = first_problem or problem + _prefix(named, expected)
     raise WeightsError(f"The weights {what} do not fit the architecture.\n{first_problem}")
 
 
@@ -205,6 +231,27 @@ def _misfit(state: Mapping[str, Any], expected: Mapping[str, Any]) -> str:
     kinds = {"missing": missing, "unexpected": unexpected, "of another shape": shapes}
     return "\n".join(
         f"{len(names)} {kind}: {listing(names)}." for kind, names in kinds.items() if names
+    )
+
+
+def _prefix(state: Mapping[str, Any], expected: Mapping[str, Any]) -> str:
+    """Name the beginning of keys without which most of the expected ones are there."""
+    if any(name in expected for name in state):
+        return ""
+    fitting = Counter(
+        name[: dot.end()]
+        for name in state
+        for dot in re.finditer(r"\.", name)
+        if name[dot.end() :] in expected
+    )
+    prefix, hits = max(fitting.items(), key=lambda item: item[1], default=("", 0))
+    if 2 * hits <= len(expected):
+        return ""
+    begin = sum(name.startswith(prefix) for name in state)
+    which = "All keys begin" if begin == len(state) else f"{begin} of {len(state)} keys begin"
+    return (
+        f"\n{which} with {prefix!r}; strip it and keep only those: "
+        f"{{k.removeprefix({prefix!r}): v for k, v in state.items() if k.startswith({prefix!r})}}"
     )
 
 
