@@ -230,7 +230,7 @@ class Survey:
         number = module.calls - 1 if call is None else int(call)
         if number >= module.calls:
             raise ModuleError(
-                f"Module {name!r} is called {module.calls} times in one pass, so its calls are "
+                f"Module {name!r} is called {module.calls} time(s) in one pass, so its calls are "
                 f"{name}:0 … {name}:{module.calls - 1}; {address!r} was asked for."
             )
         return self._captures(address, module, number, path)
