@@ -117,6 +117,43 @@ def listing(items: Sequence[object], limit: int = 10) -> str:
     return shown if len(items) <= limit else f"{shown} and {len(items) - limit} more"
 
 
+def counted(number: int, noun: str) -> str:
+    """Spell a number of things.
+
+    Examples
+    --------
+    >>> counted(1, "image"), counted(2, "image")
+    ('1 image', '2 images')
+    """
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def several(names: Sequence[str], example: str) -> Sequence[str]:
+    """Refuse a lone text in the place of a list, of which each letter would be a name.
+
+    Parameters
+    ----------
+    names : sequence of str
+        What was received.
+    example : str
+        The call, with ``{}`` in the place of the list.
+
+    Raises
+    ------
+    InvalidArgument
+        If it is a text.
+
+    Examples
+    --------
+    >>> several(["a.jpg"], "select({})")
+    ['a.jpg']
+    """
+    if isinstance(names, (str, bytes)):
+        call = example.format(f"[{names!r}]")
+        raise InvalidArgument(f"{names!r} is one text, not a list of ids; put it in a list: {call}")
+    return names
+
+
 def unknown(what: str, name: str, choices: Iterable[str], next_step: str = "") -> UnknownName:
     """Make the error for a name that nothing answers to.
 

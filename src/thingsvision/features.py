@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .errors import InvalidArgument, MismatchError, listing, unknown
-from .tables import counted, several
+from .errors import InvalidArgument, MismatchError, counted, listing, several, unknown
 
 
 @dataclass(frozen=True, eq=False)

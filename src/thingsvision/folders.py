@@ -122,3 +122,9 @@ def _walk(
             # a pipe or a device does not, since reading it could wait for ever.
             is_file = entry.is_file() or entry.is_symlink()
             yield path, is_file and PurePosixPath(path).suffix.lower() in SUFFIXES
+
+
+def is_unicode(name: str) -> bool:
+    """Tell whether a name can be written as text."""
+    # Linux allows file names of any bytes; Python spells odd ones with lone surrogates.
+    return not any("\ud800" <= character <= "\udfff" for character in name)

@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
+
+from .errors import InvalidArgument
 
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0  # TIFF
 # Bradford-adapted sRGB primaries: XYZ under D50 to linear RGB (columns X, Y, Z).
@@ -19,6 +21,22 @@ _XYZ_TO_RGB = np.array([3.1338561, -1.6168667, -0.4906146,
 
 class Refusal(Exception):
     """A reason that follows the name of the image in a sentence."""
+
+
+def samples_of(item: Any) -> NDArray[Any]:
+    """Give the samples of an array or a Pillow image in a form that `read_image` takes."""
+    if isinstance(item, np.ndarray):
+        return item
+    if not isinstance(item, Image.Image):
+        raise InvalidArgument(f"A list of images holds a {type(item).__name__}, which is none.")
+    upright = ImageOps.exif_transpose(item)
+    if upright.mode in ("1", "P", "PA", "LA", "La", "RGBa"):
+        upright = upright.convert("RGBA" if upright.has_transparency_data else "RGB")
+    if upright.mode not in ("L", "RGB", "RGBA", "F") and not upright.mode.startswith("I;16"):
+        raise InvalidArgument(
+            f"A Pillow image has the mode {upright.mode}; convert it to RGB, or give its file."
+        )
+    return np.asarray(upright)
 
 
 def _deep_to_grey(picture: Any) -> Image.Image:

@@ -14,20 +14,23 @@ from warnings import warn
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 
 from .errors import (
     ImageError,
     InvalidArgument,
     StimulusError,
     ThingsvisionWarning,
+    counted,
     listing,
     nearest,
+    several,
 )
-from .folders import beside, class_index, classes_of, find_images, nfc
+from .folders import beside, class_index, classes_of, find_images, is_unicode, nfc
 from .images import SUFFIXES, probe_image, read_image
 from .provenance import digest, digest_items
-from .tables import counted, read_lines, read_table, several
+from .samples import samples_of
+from .tables import read_lines, read_table
 
 # How many names an error shows before it counts the rest.
 SHOWN = 100
@@ -93,7 +96,7 @@ class StimulusSet:
                 "Rows of features are found by id, so each id must be its own. (Names that "
                 "look alike but are made of different Unicode characters are one id.)"
             )
-        unwritable = [name for name in self.ids if not name.strip() or not _is_unicode(name)]
+        unwritable = [name for name in self.ids if not name.strip() or not is_unicode(name)]
         if unwritable:
             raise StimulusError(
                 f"{counted(len(unwritable), 'id')} found to be empty or no Unicode text: "
@@ -324,7 +327,7 @@ def _from_arrays(source: Any, ids: Sequence[str] | None) -> StimulusSet:
             f"An array of shape {source.shape} may be one colour image or several grey ones. "
             "Give [array] for one image, its channels last, or list(array) for several."
         )
-    arrays = tuple(map(_pixels, source))
+    arrays = tuple(map(samples_of, source))
     numbers = tuple(f"{row:06d}" for row in range(len(arrays)))
     stimuli = _named(StimulusSet(numbers, arrays), ids)
     _ = stimuli.sizes  # names all arrays that are no images
@@ -369,27 +372,6 @@ def _is_arrays(source: Any) -> bool:
     return isinstance(source, np.ndarray) or (
         is_list and isinstance(source[0], (np.ndarray, Image.Image))
     )
-
-
-def _pixels(item: Any) -> NDArray[Any]:
-    """Give the samples of an array or a Pillow image in a form that `read_image` takes."""
-    if isinstance(item, np.ndarray):
-        return item
-    if not isinstance(item, Image.Image):
-        raise InvalidArgument(f"A list of images holds a {type(item).__name__}, which is none.")
-    upright = ImageOps.exif_transpose(item)
-    if upright.mode in ("1", "P", "PA", "LA", "La", "RGBa"):
-        upright = upright.convert("RGBA" if upright.has_transparency_data else "RGB")
-    if upright.mode not in ("L", "RGB", "RGBA", "F") and not upright.mode.startswith("I;16"):
-        raise InvalidArgument(
-            f"A Pillow image has the mode {upright.mode}; convert it to RGB, or give its file."
-        )
-    return np.asarray(upright)
-
-
-def _is_unicode(name: str) -> bool:
-    # Linux allows file names of any bytes; Python spells odd ones with lone surrogates.
-    return not any("\ud800" <= character <= "\udfff" for character in name)
 
 
 @contextmanager

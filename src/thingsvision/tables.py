@@ -7,10 +7,9 @@ import io
 import os
 import re
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 
-from .errors import InvalidArgument, StimulusError, listing
+from .errors import StimulusError, counted, listing
 
 # What a column holds -> how it may be headed, in any case of letters.
 COLUMNS = {
@@ -19,43 +18,6 @@ COLUMNS = {
     "class": ("class",),
 }
 SHOWN = 100
-
-
-def several(names: Sequence[str], example: str) -> Sequence[str]:
-    """Refuse a lone text in the place of a list, of which each letter would be a name.
-
-    Parameters
-    ----------
-    names : sequence of str
-        What was received.
-    example : str
-        The call, with ``{}`` in the place of the list.
-
-    Raises
-    ------
-    InvalidArgument
-        If it is a text.
-
-    Examples
-    --------
-    >>> several(["a.jpg"], "select({})")
-    ['a.jpg']
-    """
-    if isinstance(names, (str, bytes)):
-        call = example.format(f"[{names!r}]")
-        raise InvalidArgument(f"{names!r} is one text, not a list of ids; put it in a list: {call}")
-    return names
-
-
-def counted(number: int, noun: str) -> str:
-    """Spell a number of things.
-
-    Examples
-    --------
-    >>> counted(1, "image"), counted(2, "image")
-    ('1 image', '2 images')
-    """
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def read_lines(path: str | os.PathLike[str]) -> list[str]:

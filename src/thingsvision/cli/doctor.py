@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from ..tables import counted
+from ..errors import counted
 from .output import say, show_table, size_text
 from .verb import Verb, table_options
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..tables import counted
+from ..errors import counted
 from .modules import surveyed
 from .output import say, show_record, show_table, size_text
 from .verb import AFTER_INTERRUPT, Verb, read_folder, table_options

@@ -16,10 +16,9 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike, NDArray
 
-from ..errors import InvalidArgument, MismatchError, listing
+from ..errors import InvalidArgument, MismatchError, counted, listing
 from ..features import Features, FeatureSet
 from ..registry import Registry
-from ..tables import counted
 from .matrix import check_matrix, condensed, stimuli_of_pairs
 from .rdm import RDM
 

@@ -12,9 +12,8 @@ import numpy as np
 from jaxtyping import Float, Shaped
 from numpy.typing import ArrayLike, NDArray
 
-from ..errors import InvalidArgument, MismatchError, listing
+from ..errors import InvalidArgument, MismatchError, counted, listing, several
 from ..features import Features, FeatureSet, as_features
-from ..tables import counted, several
 from . import files
 from .dissimilarity import DISSIMILARITIES, UndefinedRows
 from .matrix import as_float, check_matrix, condensed, not_finite, squared, stimuli_of_pairs
