@@ -124,7 +124,7 @@ class Plan:
         is_trained = self.network.weights.get("kind") == "pretrained"
         return {
             **self.request,
-            "weights": {**self.network.weights, "digest": self.network.digest},
+            "weights": {**self.network.weights, "digest": self.request["weights"]["digest"]},
             "task": card.task,
             "training_data": card.training_data if is_trained else "",
             "licence": card.licence,
