@@ -1,4 +1,4 @@
-"""Batches: stimuli decoded and preprocessed, in the order of their rows."""
+"""Batches: stimuli decoded and preprocessed, or tokenized, in the order of their rows."""
 
 from __future__ import annotations
 
@@ -8,54 +8,59 @@ from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32
+from numpy.typing import NDArray
 
-from .errors import ImageError, StimulusError, listing
+from .errors import ImageError, InvalidArgument, StimulusError, listing
 from .preprocessing import Preprocessing, preprocess
 from .stimuli import StimulusSet
+from .tokenization import Tokenization
 
 Images = Float32[np.ndarray, "n_stimuli height width 3"]
 
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Preprocessed images of successive rows.
+    """Preprocessed stimuli of successive rows.
 
     Parameters
     ----------
     start : int
         Row of the first.
-    images : array of float32, shape (n_stimuli, height, width, 3)
-        In the order of the rows.
+    inputs : array, shape (n_stimuli, height, width, 3) or (n_stimuli, ...)
+        Images (float32) or the tokens of texts (int64), in the order of the rows.
     digests : tuple of str
-        SHA-256 of what each image was decoded from.
+        SHA-256 of what each stimulus was read from.
     """
 
     start: int
-    images: Images
+    inputs: NDArray[Any]
     digests: tuple[str, ...]
 
 
 def load_batches(
     stimuli: StimulusSet,
-    preprocessing: Preprocessing,
-    size: tuple[int, int],
+    preprocessing: Preprocessing | Tokenization,
+    size: tuple[int, ...],
     batch_size: int,
     starts: Sequence[int] | None = None,
     ahead: int = 0,
 ) -> Generator[Batch, None, None]:
     """Decode and preprocess batches in threads; Pillow lets go of Python's lock.
 
+    Texts are tokenized as they are asked for.
+
     Parameters
     ----------
     stimuli : StimulusSet
         What to decode.
-    preprocessing : Preprocessing
-        Applied to each image.
-    size : (int, int)
-        Height and width of each preprocessed image, from `input_size`.
+    preprocessing : Preprocessing or Tokenization
+        Applied to each image, or to the texts.
+    size : tuple of int
+        From `input_size`.
     batch_size : int
         Images in a batch; the last one may have fewer.
     starts : sequence of int, optional
@@ -72,6 +77,13 @@ def load_batches(
     StimulusError
         If images of a batch cannot be decoded; all of the batch are named.
     """
+    wanted = range(0, len(stimuli), batch_size) if starts is None else starts
+    if isinstance(preprocessing, Tokenization):
+        for start in wanted:
+            rows = range(start, min(start + batch_size, len(stimuli)))
+            tokens = preprocessing(stimuli.texts[rows.start : rows.stop])
+            yield Batch(start, tokens, tuple(map(stimuli.digest, rows)))
+        return
     # sched_getaffinity knows how many cores this process may use; not every system has it.
     affinity = getattr(os, "sched_getaffinity", None)
     workers = len(affinity(0)) if affinity else os.cpu_count() or 1
@@ -85,7 +97,7 @@ def load_batches(
         ]
         return start, images, futures
 
-    coming = iter(range(0, len(stimuli), batch_size) if starts is None else starts)
+    coming = iter(wanted)
     try:
         queue = deque(submit(start) for start in islice(coming, ahead))
         while True:
@@ -98,19 +110,28 @@ def load_batches(
         pool.shutdown(cancel_futures=True)
 
 
-def input_size(preprocessing: Preprocessing, stimuli: StimulusSet) -> tuple[int, int]:
-    """Find the one size that all preprocessed images have.
+def input_size(
+    preprocessing: Preprocessing | Tokenization, stimuli: StimulusSet
+) -> tuple[int, ...]:
+    """Find the one size that all preprocessed stimuli have.
 
     Returns
     -------
-    (int, int)
-        Height and width.
+    tuple of int
+        Height and width of images, or the shape of one text's tokens.
 
     Raises
     ------
+    InvalidArgument
+        If images meet a tokenizer, or texts a preprocessing of images.
     StimulusError
         If there are several sizes, or images whose header cannot be read.
     """
+    wanted = "text" if isinstance(preprocessing, Tokenization) else "image"
+    if stimuli.modality != wanted:
+        raise InvalidArgument(f"The stimuli are {stimuli.modality}s, the network takes {wanted}s.")
+    if isinstance(preprocessing, Tokenization):
+        return preprocessing.shape
     sizes = [preprocessing.shape(*size) for size in stimuli.sizes]
     if len(set(sizes)) > 1:
         examples = {size: name for name, size in zip(stimuli.ids, sizes, strict=True)}

@@ -24,7 +24,7 @@ from .errors import InvalidArgument, ThingsvisionWarning, listing
 from .features import FeatureSet
 from .preprocessing import Preprocessing
 from .provenance import digest, digest_items, versions
-from .reduction import REDUCTIONS, Reduction, reductions_for
+from .reduction import REDUCTIONS, Reduce, Reduction, reductions_for
 from .stimuli import StimulusSet, load_stimuli
 from .store import STORES, Sink
 from .store.memory import MemoryStore
@@ -50,8 +50,8 @@ class Plan:
         The modules, resolved.
     reductions : dict of str to str or None
         By module address.
-    size : (int, int)
-        Height and width of the network's input.
+    size : tuple of int
+        Height and width of the network's input, or the shape of a text's tokens.
     batch_size : int
         Batches lie on a fixed grid of this size.
     seed : int
@@ -62,7 +62,7 @@ class Plan:
     stimuli: StimulusSet
     captures: tuple[Capture, ...]
     reductions: Mapping[str, str | None]
-    size: tuple[int, int]
+    size: tuple[int, ...]
     batch_size: int
     seed: int
 
@@ -79,6 +79,15 @@ class Plan:
             if (name := self.reductions[capture.address])
             else capture.axes
             for capture in self.captures
+        }
+
+    @property
+    def functions(self) -> dict[str, Reduce]:
+        """What a backend applies to each array; those that keep their shape are left out."""
+        return {
+            address: REDUCTIONS[name][0]
+            for address, name in self.reductions.items()
+            if name is not None
         }
 
     @property
@@ -175,8 +184,10 @@ def plan(
     if not 0 <= seed < 2**32:
         raise InvalidArgument(f"seed is {seed}; it is from 0 to {2**32 - 1}.")
     patterns = _patterns(modules)
+    network = network.for_modality(stimuli.modality)
     size = input_size(network.preprocessing, stimuli)
-    _warn_of_padding(network.preprocessing, stimuli)
+    if isinstance(network.preprocessing, Preprocessing):
+        _warn_of_padding(network.preprocessing, stimuli)
     survey = network.modules(size)
     captures = survey.resolve(patterns)
     if left_out := survey.left_out(patterns):
@@ -281,7 +292,7 @@ def _run(work: Plan, sink: Sink, progress: bool | None) -> None:
     missing = sum(min(work.batch_size, count - start) for start in starts)
     is_first = True
     bar = tqdm(
-        total=count, initial=count - missing, unit=" images", dynamic_ncols=True,
+        total=count, initial=count - missing, unit=f" {work.stimuli.modality}s", dynamic_ncols=True,
         disable=None if progress is None else not progress,
     )  # fmt: skip
     # On the processor, decoding and the forward pass take turns: each can use all cores, and a
@@ -296,14 +307,14 @@ def _run(work: Plan, sink: Sink, progress: bool | None) -> None:
             if is_first:
                 # One image to the end: every module must answer, as often as surveyed. A copy,
                 # since a network may work in place on what it is given.
-                one = batch.images[:1].copy()
-                backend.run(model, one, work.captures, work.reductions, seed=work.seed, full=True)
+                one = batch.inputs[:1].copy()
+                backend.run(model, one, work.captures, work.functions, seed=work.seed, full=True)
                 is_first = False
             arrays = backend.run(
-                model, batch.images, work.captures, work.reductions, seed=work.seed + batch.start
+                model, batch.inputs, work.captures, work.functions, seed=work.seed + batch.start
             )
             sink.write(batch.start, arrays, work.axes, batch.digests)
-            bar.update(len(batch.images))
+            bar.update(len(batch.inputs))
 
 
 def _whole(name: str, value: Any) -> int:

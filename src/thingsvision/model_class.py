@@ -76,6 +76,7 @@ class Model:
         if not apply_center_crop:
             changed["crop"] = None
         preprocessing = self.network.preprocessing
+        assert isinstance(preprocessing, Preprocessing)  # of a network that takes images
         return preprocessing.override(**changed) if changed else preprocessing
 
     def extract_features(

@@ -37,6 +37,9 @@ def flatten(batch: Any) -> Any:
     return batch.reshape((batch.shape[0], size))
 
 
+# Takes the activations of a batch, rows the stimuli, of any framework; gives fewer numbers.
+Reduce = Callable[[Any], Any]
+
 # name -> (function, names of the axes that it leaves)
 REDUCTIONS: dict[str, tuple[Callable[[Any], Any], tuple[str, ...]]] = {
     "flatten": (flatten, ("stimulus", "feature")),

@@ -11,6 +11,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from .errors import ThingsvisionError, ThingsvisionWarning, unknown
+from .optional import is_installed, require
 
 
 class Registry(Mapping[str, Any]):
@@ -24,6 +25,8 @@ class Registry(Mapping[str, Any]):
         Name → ``"package.module:attribute"``.
     group : str, optional
         Entry-point group through which other packages add names.
+    needs : dict of str to str, optional
+        Name → import name of the optional package that its object cannot do without.
 
     Examples
     --------
@@ -32,9 +35,16 @@ class Registry(Mapping[str, Any]):
     3.14
     """
 
-    def __init__(self, kind: str, builtins: dict[str, str], group: str | None = None) -> None:
+    def __init__(
+        self,
+        kind: str,
+        builtins: dict[str, str],
+        group: str | None = None,
+        needs: Mapping[str, str] | None = None,
+    ) -> None:
         self.kind = kind
         self.group = group
+        self._needs = needs or {}
         self._builtins = builtins
         self._loaded: dict[str, Any] = {}
 
@@ -55,6 +65,8 @@ class Registry(Mapping[str, Any]):
     def __getitem__(self, name: str) -> Any:
         if name not in self._loaded:
             if name in self._builtins:
+                if name in self._needs:
+                    require(self._needs[name])
                 module, _, attribute = self._builtins[name].partition(":")
                 self._loaded[name] = getattr(import_module(module), attribute)
             elif name in self._plugins:
@@ -74,14 +86,25 @@ class Registry(Mapping[str, Any]):
             ) from error
 
     def working(self) -> Iterator[tuple[str, Any]]:
-        """Yield names and objects; a broken plugin becomes a warning that names it."""
+        """Yield names and objects that are there.
+
+        A broken plugin becomes a warning that names it; what lacks its optional package is
+        passed over, see `missing`.
+        """
+        absent = self.missing()
         for name in self:
+            if name in absent:
+                continue
             try:
                 yield name, self[name]
             except ThingsvisionError as error:
                 if name in self._builtins:
                     raise
                 warnings.warn(str(error), ThingsvisionWarning, stacklevel=2)
+
+    def missing(self) -> dict[str, str]:
+        """List the names whose optional package is not installed, each with that package."""
+        return {name: package for name, package in self._needs.items() if not is_installed(package)}
 
 
 def matching(pattern: str, names: list[str]) -> list[str]:

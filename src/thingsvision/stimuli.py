@@ -1,4 +1,4 @@
-"""StimulusSet: ordered, named images. Ids join everything later."""
+"""StimulusSet: ordered, named images or texts. Ids join everything later."""
 
 from __future__ import annotations
 
@@ -38,20 +38,21 @@ SHOWN = 100
 # The suffixes that an error names before it counts the rest.
 COMMON = (".jpg", ".jpeg", ".png", ".tif", ".bmp", ".webp")
 
-Source = Path | NDArray[Any]
+Source = Path | NDArray[Any] | str
 
 
 @dataclass(frozen=True, eq=False)
 class StimulusSet:
-    """Ordered, named images.
+    """Ordered, named images or texts.
 
     Parameters
     ----------
     ids : tuple of str
-        One per image, all different.
-    sources : tuple of pathlib.Path or array
+        One per stimulus, all different.
+    sources : tuple of pathlib.Path, array or str
         What each image is read from; arrays have shape ``(height, width, 3)`` or any other
-        that `thingsvision.images.read_image` takes.
+        that `thingsvision.images.read_image` takes. A str is a text, which is a stimulus
+        itself; a set holds images or texts, not both.
     targets : array of int, shape (n_stimuli,), optional
         Index of each image's class in `classes`.
     classes : tuple of str
@@ -106,6 +107,16 @@ class StimulusSet:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @property
+    def modality(self) -> str:
+        """``"image"`` or ``"text"``."""
+        return "text" if isinstance(self.sources[0], str) else "image"
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The texts of a set of texts; empty for images."""
+        return tuple(source for source in self.sources if isinstance(source, str))
 
     def __getitem__(self, rows: slice) -> StimulusSet:
         if not isinstance(rows, slice):
@@ -164,11 +175,14 @@ class StimulusSet:
 
     def image(self, row: int) -> Image.Image:
         """Decode one image: upright, mode RGB."""
-        with _naming(self.ids[row], self.sources[row]):
-            return read_image(self.sources[row])
+        source = self.sources[row]
+        if isinstance(source, str):
+            raise InvalidArgument(f"Stimulus {self.ids[row]!r} is a text, not an image.")
+        with _naming(self.ids[row], source):
+            return read_image(source)
 
     def digest(self, row: int) -> str:
-        """Compute the SHA-256 of one image's file, or of its array.
+        """Compute the SHA-256 of one image's file, of its array, or of a text in UTF-8.
 
         Raises
         ------
@@ -181,6 +195,8 @@ class StimulusSet:
                 return digest(source.read_bytes())
             except OSError as error:
                 raise ImageError(f"The image {str(source)!r} cannot be read: {error}.") from error
+        if isinstance(source, str):
+            return digest(source.encode())
         return digest_items([str(source.dtype), source.shape, digest(source.tobytes())])
 
     @cached_property
@@ -195,6 +211,8 @@ class StimulusSet:
         sizes, problems = [], []
         for name, source in zip(self.ids, self.sources, strict=True):
             try:
+                if isinstance(source, str):
+                    raise InvalidArgument(f"Stimulus {name!r} is a text, not an image.")
                 with _naming(name, source):
                     sizes.append(probe_image(source))
             except ImageError as error:

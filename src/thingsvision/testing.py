@@ -23,6 +23,7 @@ from .backends.base import Backend, Capture, Survey
 from .backends.toy import ToyBackend, ToyNetwork
 from .errors import ModuleError, StoreError, UnknownName
 from .preprocessing import Preprocessing
+from .reduction import flatten
 from .stimuli import StimulusSet
 from .store import Store
 from .zoo import Network
@@ -113,7 +114,7 @@ def check_backend(backend: Backend, model: Any, size: tuple[int, int]) -> None:
             one = np.concatenate([run([capture], row[None])[address] for row in batch])
             what = f"computing the rows of {address} one by one"
             _same({address: together[address]}, {address: one}, TOLERANCE, what)
-    flat = run(captures, reductions={c.address: "flatten" for c in captures})
+    flat = run(captures, reductions={c.address: flatten for c in captures})
     flattened = {address: array.reshape(len(batch), -1) for address, array in together.items()}
     _same(flattened, flat, 0, "the reduction 'flatten'")
     _check_refusal(lambda: run([_impossible(captures[0])], full=True))

@@ -57,8 +57,8 @@ class DataLoader:
 
         size = input_size(self.preprocessing, self.stimuli)
         for batch in load_batches(self.stimuli, self.preprocessing, size, self.batch_size):
-            targets = self.targets[batch.start : batch.start + len(batch.images)]
-            yield TorchBackend().place(batch.images), targets
+            targets = self.targets[batch.start : batch.start + len(batch.inputs)]
+            yield TorchBackend().place(batch.inputs), targets
 
 
 def load_dl(

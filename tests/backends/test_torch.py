@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from thingsvision.backends.torch import TorchBackend
 from thingsvision.errors import ModuleError
+from thingsvision.reduction import flatten
 
 SIZE = (6, 8)
 BACKEND = TorchBackend()
@@ -313,7 +314,7 @@ def test_penultimate_and_output_may_be_names_of_modules():
 
 def test_reductions_work_on_the_copy():
     model, batch = networks.Recurrent(), networks.pictures(3, SIZE)
-    arrays = run(model, ["first", "area"], batch, reductions={"first": "flatten"})
+    arrays = run(model, ["first", "area"], batch, reductions={"first": flatten})
     whole = run(model, ["first"], batch)["first"]
     assert (whole < 0).any()
     assert np.array_equal(arrays["first"], whole.reshape(3, -1))

@@ -14,6 +14,7 @@ import torch
 
 from thingsvision.backends.torch import TorchBackend
 from thingsvision.errors import ModuleError
+from thingsvision.reduction import flatten
 
 PARAMETERS = [
     name if name in networks.REPRESENTATIVES else pytest.param(name, marks=pytest.mark.slow)
@@ -141,7 +142,7 @@ def test_early_stop_equals_the_full_pass_bit_for_bit(case, depth):
 
 def test_several_modules_in_one_pass_with_a_reduction(case):
     some = case.captures[:: max(1, len(case.captures) // 7)]
-    arrays = case.backend.run(case.model, case.batch, some, {some[0].address: "flatten"})
+    arrays = case.backend.run(case.model, case.batch, some, {some[0].address: flatten})
     assert list(arrays) == [capture.address for capture in some]
     for position, capture in enumerate(some):
         expected = case.full[capture.address]

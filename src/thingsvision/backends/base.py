@@ -11,11 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-import numpy as np
-from jaxtyping import Float32
 from numpy.typing import NDArray
 
 from ..errors import ModuleError, listing, nearest
+from ..reduction import Reduce
 from ..registry import matching
 
 Path = tuple[Any, ...]
@@ -196,7 +195,7 @@ class Survey:
         by_name = {module.name: module for module in self.modules}
         taken = set(found)
         for alias, name in self.aliases.items():
-            if name not in taken and matching(pattern, [alias]):
+            if name in by_name and name not in taken and matching(pattern, [alias]):
                 found[alias] = by_name[name]
                 taken.add(name)
         return found
@@ -206,15 +205,14 @@ class Survey:
         return _is_wild(address) and address not in names
 
     def _resolve(self, address: str, by_name: dict[str, Module]) -> list[Capture]:
-        if address == PENULTIMATE and address not in by_name:
+        if address == PENULTIMATE and address not in {**by_name, **self.aliases}:
             return [self._penultimate()]
         if self._is_wild(address):
             return self._matching(address)
         # A name may hold a colon or a bracket of its own, so the whole is tried first.
         name, call, path = (address, None, ()) if address in by_name else _split(address)
-        module = by_name.get(self.aliases.get(name, name))
-        if module is None and name == OUTPUT:
-            module = self.root
+        known = self.aliases.get(name, name)
+        module = by_name.get(known, self.root if known == OUTPUT else None)
         if module is None:
             raise ModuleError(self._unknown(address, name, by_name))
         if not module.calls:
@@ -344,20 +342,28 @@ class Backend(Protocol):
     def device(self) -> str:
         """Name where it computes, e.g. ``"cpu"``."""
 
-    def modules(self, model: Any, size: tuple[int, int]) -> Survey:
-        """Find names, types, calls and output shapes, for images of one size."""
+    def modules(self, model: Any, size: tuple[int, ...]) -> Survey:
+        """Find names, types, calls and output shapes.
+
+        `size` is the height and width of images, or the shape of one text's tokens.
+        """
 
     def run(
         self,
         model: Any,
-        batch: Float32[np.ndarray, "n_stimuli height width 3"],
+        batch: NDArray[Any],
         captures: Sequence[Capture],
-        reductions: Mapping[str, str | None],
+        reductions: Mapping[str, Reduce],
         *,
         seed: int = 0,
         full: bool = False,
     ) -> dict[str, NDArray[Any]]:
-        """Run one batch and return the captures by address, one row per stimulus."""
+        """Run one batch and return the captures by address, one row per stimulus.
+
+        A batch holds preprocessed images, shape ``(n_stimuli, height, width, 3)``, or the
+        tokens of texts, shape ``(n_stimuli, ...)``. A reduction is called with the private copy
+        of an output, its rows the stimuli; a missing one keeps the shape.
+        """
 
     def digest(self, model: Any) -> str:
         """Compute the SHA-256 of all weights."""

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..errors import InvalidArgument, ModuleError
-from ..reduction import REDUCTIONS
+from ..reduction import Reduce
 from .base import Capture, Survey
 from .torch_hooks import Stop, check_found, copied, counted
 from .torch_state import home, hookable, input_dtype, is_meta, left_as_found, outline, seeded
@@ -37,10 +37,13 @@ class TorchBackend:
         ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"`` or ``"auto"``, the fastest there is.
     frames : int or None
         How often a still image is repeated for a video network; None for image networks.
+    takes : {"images", "tokens"}
+        What the network's forward takes.
     """
 
     device: str = "cpu"
     frames: int | None = None
+    takes: str = "images"
     name = "torch"
     # Networks whose views need channels outermost in memory.
     _planar: WeakSet[nn.Module] = field(default_factory=WeakSet, repr=False, compare=False)
@@ -48,7 +51,7 @@ class TorchBackend:
     def __post_init__(self) -> None:
         object.__setattr__(self, "device", choose_device(self.device))
 
-    def modules(self, model: nn.Module, size: tuple[int, int]) -> Survey:
+    def modules(self, model: nn.Module, size: tuple[int, ...]) -> Survey:
         """Find names, types, calls and output shapes.
 
         Works on the meta device, where shapes are computed without weights or memory;
@@ -58,8 +61,8 @@ class TorchBackend:
         ----------
         model : torch.nn.Module
             Its weights are not touched.
-        size : (int, int)
-            Height and width of the input.
+        size : tuple of int
+            Height and width of the input, or the shape of one text's tokens.
 
         Returns
         -------
@@ -71,8 +74,6 @@ class TorchBackend:
             If the network cannot be run on images of this size.
         """
         model = hookable(model)
-        height, width = size
-        larger = (height + 64, width + 128)
         with left_as_found(model):
             method = "meta device"
             try:
@@ -86,18 +87,15 @@ class TorchBackend:
                     passes = [self._trace(traced, n, size) for n in (2, 3)]
                 except Exception as error:
                     raise _cannot_run(size, error) from error
-            try:
-                passes.append(self._trace(traced, 2, larger))
-            except Exception:  # networks of one input size refuse another in ways of their own
-                passes.append(Trace())
+            passes.append(self._larger(traced, size))
         return survey_from(model, passes, method)
 
     def run(
         self,
         model: nn.Module,
-        batch: Float32[np.ndarray, "n_stimuli height width 3"],
+        batch: NDArray[Any],
         captures: Sequence[Capture],
-        reductions: Mapping[str, str | None],
+        reductions: Mapping[str, Reduce],
         *,
         seed: int = 0,
         full: bool = False,
@@ -109,11 +107,12 @@ class TorchBackend:
         model : torch.nn.Module
             Left in the mode, on the device and with the hooks that it had.
         batch : array of float32, shape (n_stimuli, height, width, 3)
-            Preprocessed images; cast to the type of the network's parameters.
+            Preprocessed images; cast to the type of the network's parameters. For a network
+            that takes texts: their tokens, array of int64, shape ``(n_stimuli, ...)``.
         captures : sequence of Capture
             From ``Survey.resolve``.
-        reductions : dict of str to str or None
-            Name of the reduction of each address; a missing one keeps the shape.
+        reductions : dict of str to callable
+            Applied to each copy on the device; a missing one keeps the shape.
         seed : int
             For networks that are random in evaluation mode.
         full : bool
@@ -149,8 +148,7 @@ class TorchBackend:
                 if home(model) not in (None, torch.device(self.device)):
                     model.to(self.device)
                 for capture in captures:
-                    name = reductions.get(capture.address)
-                    reduce = REDUCTIONS[name][0] if name else None
+                    reduce = reductions.get(capture.address)
                     stop = capture is deepest and not full
                     stack.enter_context(
                         copied(model, capture, found, len(batch), reduce=reduce, stop=stop)
@@ -159,8 +157,7 @@ class TorchBackend:
                     for name in {capture.module for capture in captures}:
                         stack.enter_context(counted(model, name, calls))
                 with suppress(Stop):
-                    images = torch.from_numpy(batch).to(self.device, input_dtype(model))
-                    model(self._placed(images, planar))
+                    model(self._placed(self._moved(batch, model), planar))
             return found, calls
 
         found, calls = self._in_layout(model, forward)
@@ -195,7 +192,13 @@ class TorchBackend:
         """Describe the modules and their settings, in the same words in every process."""
         return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(hookable(model)))
 
+    def _moved(self, batch: NDArray[Any], model: nn.Module) -> Tensor:
+        dtype = input_dtype(model) if self.takes == "images" else None
+        return torch.from_numpy(batch).to(self.device, dtype)
+
     def _placed(self, batch: Tensor, planar: bool) -> Tensor:
+        if self.takes == "tokens":
+            return batch.clone()
         # A permuted view keeps the channels innermost in memory, which convolutions run
         # fastest on; the values are the same. A copy: a network may work on its input in place.
         images = batch.permute(0, 3, 1, 2)
@@ -215,11 +218,23 @@ class TorchBackend:
                 self._planar.add(model)
         return forward(True)
 
-    def _trace(self, model: nn.Module, count: int, size: tuple[int, int]) -> Trace:
+    def _larger(self, model: nn.Module, size: tuple[int, ...]) -> Trace:
+        """Trace a larger image, of another shape; nothing where the network refuses it."""
+        if self.takes == "tokens":
+            return Trace()
+        height, width = size
+        try:
+            return self._trace(model, 2, (height + 64, width + 128))
+        except Exception:  # networks of one input size refuse another in ways of their own
+            return Trace()
+
+    def _trace(self, model: nn.Module, count: int, size: tuple[int, ...]) -> Trace:
         device = home(model) or torch.device("cpu")
         dtype = input_dtype(model)
         shape = (count, *size, 3)
-        if device.type == "meta":
+        if self.takes == "tokens":
+            batch = torch.ones((count, *size), dtype=torch.int64, device=device)
+        elif device.type == "meta":
             batch = torch.empty(shape, dtype=dtype, device=device)
         else:
             generator = torch.Generator().manual_seed(0)
@@ -270,9 +285,9 @@ def _to_numpy(value: Tensor) -> NDArray[Any]:
     return array
 
 
-def _cannot_run(size: tuple[int, int], error: Exception) -> ModuleError:
+def _cannot_run(size: tuple[int, ...], error: Exception) -> ModuleError:
     reason = (str(error).splitlines() or [""])[0] or type(error).__name__
     return ModuleError(
-        f"The shapes of the network's modules cannot be found: for images of {size[0]} × "
-        f"{size[1]} pixels it says: {reason}"
+        "The shapes of the network's modules cannot be found: for an input of "
+        f"{' × '.join(map(str, size))} it says: {reason}"
     )

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ..errors import ModuleError, listing
 from ..provenance import digest
-from ..reduction import REDUCTIONS
+from ..reduction import Reduce
 from .base import Capture, Module, Output, Survey
 
 TYPES = {
@@ -76,7 +76,7 @@ class ToyBackend:
     name = "toy"
     device = "cpu"
 
-    def modules(self, model: ToyNetwork, size: tuple[int, int]) -> Survey:
+    def modules(self, model: ToyNetwork, size: tuple[int, ...]) -> Survey:
         """Find names, types, calls and output shapes, from batches of two sizes."""
         two, three = (list(model.calls(np.zeros((n, *size, 3), np.float32), 0)) for n in (2, 3))
         outputs: dict[str, list[Output]] = {name: [] for name in ("", *TYPES)}
@@ -97,7 +97,7 @@ class ToyBackend:
         model: ToyNetwork,
         batch: Float32[np.ndarray, "n h w 3"],
         captures: Sequence[Capture],
-        reductions: Mapping[str, str | None],
+        reductions: Mapping[str, Reduce],
         *,
         seed: int = 0,
         full: bool = False,
@@ -111,8 +111,8 @@ class ToyBackend:
                 if (capture.module, capture.call) == (call.module, seen[call.module]):
                     value = call.given if capture.is_input else call.output
                     copy = dict(_leaves(value))[capture.path].copy()  # the next works in place
-                    name = reductions.get(capture.address)
-                    found[capture.address] = REDUCTIONS[name][0](copy) if name else copy
+                    reduce = reductions.get(capture.address)
+                    found[capture.address] = reduce(copy) if reduce else copy
             seen[call.module] += 1
             if order == last and not full:
                 break

@@ -9,12 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..errors import InvalidArgument, UnknownName, listing, nearest
+from ..errors import InvalidArgument, UnknownName, listing, nearest, unknown
 from ..preprocessing import Preprocessing
 from ..registry import Registry, matching
 from .card import ModelCard
 from .network import Network
-from .source import Choice, Source
+from .source import INITIALISATIONS, Choice, Source
 
 SOURCES = Registry(
     "model source",
@@ -23,6 +23,8 @@ SOURCES = Registry(
         "checkpoints": "thingsvision.zoo.checkpoints:SOURCE",
     },
     group="thingsvision.sources",
+    # The package that a source cannot do without, where a plain installation lacks it.
+    needs={},
 )
 
 WEIGHTS_SUFFIXES = (".pth", ".pt", ".ckpt", ".bin", ".tar", ".safetensors", ".th")
@@ -94,6 +96,7 @@ def load_model(
     *,
     weights: str | os.PathLike[str] | None = None,
     seed: int = 0,
+    init: str | None = None,
     device: str = "auto",
     preprocessing: Preprocessing | None = None,
 ) -> Network:
@@ -111,6 +114,10 @@ def load_model(
         ``.safetensors``), also inside ``{"state_dict": …}`` or with a ``module.`` prefix.
     seed : int
         Of the random initialisation; the same seed gives the same weights.
+    init : str, optional
+        Initialisation of random weights: ``"kaiming_normal"``, ``"kaiming_uniform"``,
+        ``"orthogonal"``, ``"xavier_normal"`` or ``"xavier_uniform"``; by default the one of
+        the model's own library.
     device : str
         ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
     preprocessing : Preprocessing, optional
@@ -149,7 +156,11 @@ def load_model(
             f"pretrained=False asks for random weights, but the weights {named or file!r} were "
             "named. Leave one of them away."
         )
-    network: Network = source.load(model, Choice(pretrained, named, file, seed, device))
+    if init is not None and init not in INITIALISATIONS:
+        raise unknown("initialisation", init, INITIALISATIONS)
+    if init is not None and pretrained:
+        raise InvalidArgument(f"init={init!r} is for random weights; add pretrained=False.")
+    network: Network = source.load(model, Choice(pretrained, named, file, seed, init, device))
     if preprocessing is not None:
         network = replace(network, preprocessing=preprocessing)
     return network
@@ -223,6 +234,9 @@ def find_model(name: str) -> tuple[Source, str, str | None]:
     if slash and label in SOURCES:
         source = SOURCES[label]
         found = _model_in(source, rest)
+        accepts = getattr(source, "accepts", None)
+        if found is None and accepts is not None and accepts(rest):
+            found = rest, None
         if found is None:
             raise _unknown(name, [f"{label}/{n}" for n in source.names()])
         return source, *found

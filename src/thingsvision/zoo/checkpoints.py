@@ -20,7 +20,7 @@ from ..provenance import digest_file
 from .card import ModelCard
 from .network import Network
 from .source import Choice
-from .weights import Build, download, fitted, random, read_weights, skeleton
+from .weights import Build, download, fitted, loaded, read_weights, skeleton
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -71,25 +71,15 @@ class Checkpoints:
         entry, card = self._entry(name), self.card(name, choice.weights)
         library, _, architecture = entry["architecture"].partition("/")
         build = partial(_ARCHITECTURES[library], architecture)
-        record: dict[str, Any]
-        if choice.device == "meta":
-            model, record = skeleton(build), {"kind": "none"}
-        elif choice.file is not None:
-            model = fitted(build, read_weights(choice.file), repr(choice.file))
-            record = {"kind": "file", "file": choice.file, "preprocessing": f"assumed: {name}"}
-        elif not choice.pretrained:
-            model = random(build, choice.seed)
-            record = {
-                "kind": "random", "seed": choice.seed, "preprocessing": f"assumed: {name}",
-            }  # fmt: skip
-        else:
+
+        def pretrained() -> tuple[nn.Module, dict[str, Any]]:
             state = read_weights(_file(name, entry))
             if entry["keys"] == "by order":
                 state = _by_order(name, state, skeleton(build))
             model = fitted(build, state, name)
-            record = {
-                "kind": "pretrained", "address": entry["address"], "checked": entry["checked"],
-            }  # fmt: skip
+            return model, {"address": entry["address"], "checked": entry["checked"]}
+
+        model, record = loaded(build, choice, pretrained, f"that of {name}")
         assert card.preprocessing is not None
         backend = TorchBackend(choice.device)
         if choice.device != "meta":

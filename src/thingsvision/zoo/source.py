@@ -23,6 +23,8 @@ class Choice:
         Path of the user's own weights.
     seed : int
         Of the random initialisation.
+    init : str or None
+        Initialisation of random weights, one of `INITIALISATIONS`; None for the library's own.
     device : str
         Where to compute; ``"meta"`` gives a network without weights, for its modules' shapes.
     """
@@ -31,11 +33,23 @@ class Choice:
     weights: str | None = None
     file: str | None = None
     seed: int = 0
+    init: str | None = None
     device: str = "auto"
 
 
+# Initialisations that every framework has, by the names of torch.nn.init. Weights of two or more
+# dimensions are drawn; biases become zero, and what normalises keeps its ones and zeros.
+INITIALISATIONS = (
+    "kaiming_normal", "kaiming_uniform", "orthogonal", "xavier_normal", "xavier_uniform",
+)  # fmt: skip
+
+
 class Source(Protocol):
-    """What a file in this folder, or a package with an entry point, provides."""
+    """What a file in this folder, or a package with an entry point, provides.
+
+    A source whose models cannot all be listed, such as a hub, also has ``accepts(name)``, which
+    tells whether a name may be one of them; it is then taken whole, dots and all.
+    """
 
     def names(self) -> list[str]:
         """List the models, without loading any."""

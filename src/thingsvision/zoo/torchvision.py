@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from warnings import warn
 
+from torch import nn
 from torchvision import models
 from torchvision.transforms import InterpolationMode
 
@@ -21,9 +22,9 @@ from .source import Choice
 from .weights import (
     Build,
     download,
-    fitted,
     is_published,
     keep,
+    loaded,
     quiet,
     random,
     read_weights,
@@ -91,28 +92,25 @@ class Torchvision:
         entry = models.get_model_weights(name)[card.weights]
         backend = TorchBackend(_device(card.task, choice.device), _frames(card))
         build = partial(_build, name, **_sized(name, card.preprocessing))
-        assumed = f"assumed: that of {card.weights}"
-        full_name = card.name
-        record: dict[str, Any]
-        if choice.device == "meta":
-            # The course of a detector depends on the picture, so it cannot go without weights.
-            model = random(build, 0) if card.task == "detection" else skeleton(build)
-            record = {"kind": "none"}
-        elif choice.file is not None:
-            inside = _inside(build)
-            variants = [{**inside, **v} for v in ({}, {"aux_logits": False}, {"aux_loss": True})]
-            model = fitted(build, read_weights(choice.file), repr(choice.file), variants)
-            record = {"kind": "file", "file": choice.file, "preprocessing": assumed, **inside}
-        elif not choice.pretrained:
-            model = random(build, choice.seed)
-            record = {"kind": "random", "seed": choice.seed, "preprocessing": assumed}
-        else:
+
+        def pretrained() -> tuple[nn.Module, dict[str, Any]]:
             read_weights(download(entry.url))  # refuses what is broken or could run code
             model = quiet(partial(models.get_model, name, weights=entry, **_quantized(name)))
-            record = {"kind": "pretrained", "weights": card.weights, "url": entry.url}
-            full_name = f"{card.name}.{card.weights}"
+            return model, {"weights": card.weights, "url": entry.url}
+
+        inside = _inside(build) if choice.file is not None else {}
+        variants = [{**inside, **v} for v in ({}, {"aux_logits": False}, {"aux_loss": True})]
+        if choice.device == "meta" and card.task == "detection":
+            # The course of a detector depends on the picture, so it cannot go without weights.
+            model, record = random(build, 0), {"kind": "none"}
+        else:
+            assumed = f"that of {card.weights}"
+            model, record = loaded(build, choice, pretrained, assumed, variants)
         if choice.device != "meta":
             model.to(backend.device)
+        is_trained = record["kind"] == "pretrained"
+        full_name = f"{card.name}.{card.weights}" if is_trained else card.name
+        record |= inside
         return Network(full_name, model, backend, card.preprocessing, card, record)
 
 

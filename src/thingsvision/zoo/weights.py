@@ -19,6 +19,7 @@ from torch.overrides import TorchFunctionMode
 
 from ..errors import ThingsvisionWarning, WeightsError, listing
 from ..provenance import digest_file
+from .source import Choice
 
 Build = Callable[..., nn.Module]
 
@@ -281,9 +282,80 @@ def skeleton(build: Build, **options: Any) -> nn.Module:
     return quiet(build, **options)
 
 
-def random(build: Build, seed: int) -> nn.Module:
-    """Build a network with the library's own random initialisation, reproducibly."""
-    return quiet(build, seed=seed)
+def random(build: Build, seed: int, init: str | None = None) -> nn.Module:
+    """Build a network with random weights, reproducibly.
+
+    Parameters
+    ----------
+    build : callable
+        Gives the architecture.
+    seed : int
+        The same seed gives the same weights, to the bit on one machine.
+    init : str, optional
+        One of `INITIALISATIONS`, the function of ``torch.nn.init`` of that name; by default
+        the library's own initialisation.
+    """
+    if init is None:
+        return quiet(build, seed=seed)
+
+    def drawn() -> nn.Module:
+        model = build()
+        torch.default_generator.manual_seed(seed)
+        draw = getattr(nn.init, f"{init}_")
+        with torch.no_grad():
+            for module in model.modules():
+                for name, parameter in module.named_parameters(recurse=False):
+                    if parameter.ndim >= 2:
+                        draw(parameter)
+                    elif "bias" in name:
+                        nn.init.zeros_(parameter)
+        return model
+
+    return quiet(drawn)
+
+
+def loaded(
+    build: Build,
+    choice: Choice,
+    pretrained: Callable[[], tuple[nn.Module, dict[str, Any]]],
+    assumed: str,
+    variants: Sequence[dict[str, Any]] = ({},),
+) -> tuple[nn.Module, dict[str, Any]]:
+    """Build a network with the weights that were chosen, on the CPU.
+
+    Parameters
+    ----------
+    build : callable
+        Gives the architecture without trained weights.
+    choice : Choice
+        Which weights; ``device="meta"`` asks for none.
+    pretrained : callable
+        Gives the network with the source's weights, and what goes into the provenance.
+    assumed : str
+        Whose preprocessing is used for weights that bring none, e.g. ``"that of IMAGENET1K_V1"``.
+    variants : sequence of dict
+        Arguments of `build` to try for a file of weights.
+
+    Returns
+    -------
+    model : torch.nn.Module
+        The network.
+    record : dict
+        Where its weights come from; ``"kind"`` is none, file, random or pretrained.
+    """
+    note = {"preprocessing": f"assumed: {assumed}"}
+    if choice.device == "meta":
+        return skeleton(build), {"kind": "none"}
+    if choice.file is not None:
+        model = fitted(build, read_weights(choice.file), repr(choice.file), variants)
+        return model, {"kind": "file", "file": choice.file, **note}
+    if not choice.pretrained:
+        record = {"kind": "random", "seed": choice.seed, **note}
+        if choice.init is not None:
+            record["init"] = choice.init
+        return random(build, choice.seed, choice.init), record
+    model, record = pretrained()
+    return model, {"kind": "pretrained", **record}
 
 
 def quiet(build: Build, seed: int = 0, **options: Any) -> nn.Module:
