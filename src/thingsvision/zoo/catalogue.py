@@ -21,6 +21,7 @@ SOURCES = Registry(
     {
         "torchvision": "thingsvision.zoo.torchvision:SOURCE",
         "checkpoints": "thingsvision.zoo.checkpoints:SOURCE",
+        "cornet": "thingsvision.zoo.cornet:SOURCE",
     },
     group="thingsvision.sources",
     # The package that a source cannot do without, where a plain installation lacks it.
