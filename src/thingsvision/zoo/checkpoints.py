@@ -87,7 +87,7 @@ class Checkpoints:
                     f"The file of {card.name} fits, but could not be tried before release; "
                     "compare some of its results with published ones before you rely on it.",
                     ThingsvisionWarning,
-                    stacklevel=4,
+                    stacklevel=5,
                 )
             return model, {"address": entry["address"], "checked": entry["checked"]}
 

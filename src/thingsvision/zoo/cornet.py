@@ -93,7 +93,7 @@ class Cornet:
                 "compare a few of its classes or figures with published ones before you rely on "
                 "them.",
                 ThingsvisionWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
             return model, {"weights": WEIGHTS, "url": variant.address, "checked": False}
 

@@ -143,6 +143,8 @@ def _receive(url: str, target: IO[bytes], stamp: _Stamp, may_resume: bool) -> No
         if error.code != 416 or "Range" not in headers:
             raise
         error.close()
+        if error.headers.get("Content-Range") == f"bytes */{start}":  # nothing was missing
+            return
         answer = urlopen(Request(url, headers={"User-Agent": "thingsvision"}), timeout=TIMEOUT)
     with answer:
         follows = str(answer.headers.get("Content-Range", "")).startswith(f"bytes {start}-")
