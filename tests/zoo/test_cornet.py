@@ -9,9 +9,9 @@ import torch
 from torch.nn import functional
 
 import thingsvision as tv
-from thingsvision.errors import InvalidArgument, ThingsvisionWarning, UnknownName, WeightsError
+from thingsvision.errors import ThingsvisionWarning, UnknownName, WeightsError
 from thingsvision.testing import check_backend, check_source
-from thingsvision.zoo import Choice, cornet, describe_model
+from thingsvision.zoo import describe_model
 from thingsvision.zoo.cornet import SOURCE, VARIANTS
 
 AREAS = {"V1": (3, 64, 56), "V2": (64, 128, 28), "V4": (128, 256, 14), "IT": (256, 512, 7)}
@@ -400,8 +400,3 @@ def test_addresses_hold_a_digest_and_are_unlike():
     for name, variant in VARIANTS.items():
         file = variant.address.rpartition("/")[2]
         assert file.startswith(f"{name}-") and len(file) == len(f"{name}-12345678.pth")
-
-
-def test_a_choice_is_enough_to_load():
-    with pytest.raises(InvalidArgument, match="device"):
-        cornet.SOURCE.load("cornet_z", Choice(pretrained=False, device="no such device"))

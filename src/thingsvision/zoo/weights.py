@@ -6,6 +6,7 @@ import os
 import pickle
 import re
 import warnings
+import zipfile
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -60,9 +61,7 @@ def read_weights(path: str | os.PathLike[str], inside: str = "") -> dict[str, An
 
             content: Any = load_file(path)
         else:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # on formats of old versions
-                content = torch.load(path, map_location="cpu", weights_only=True)
+            content = _unpickled(path)
     except Exception as error:  # each reader has errors of its own for a broken file
         # torch names the class or function that it would have to import.
         code = re.search(r"(?:GLOBAL|class) (?!None\b)(\S+)", str(error))
@@ -80,6 +79,22 @@ def read_weights(path: str | os.PathLike[str], inside: str = "") -> dict[str, An
             f"The weights file {str(path)!r} is broken or no weights file: {reason}"
         ) from error
     return _state_dict(_inside(content, inside), path)
+
+
+def _unpickled(path: Path) -> Any:
+    """Load tensors alone; mapped into memory where the format allows it, not copied."""
+    is_zip = zipfile.is_zipfile(path)
+    if is_zip:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()  # torch itself does not look at the checksums
+        if damaged is not None:
+            raise ValueError(
+                f"the checksum of its part {damaged!r} is wrong. Get the file again; if it was "
+                "saved with torch.serialization.set_crc32_options(False), save it without that."
+            )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # on formats of old versions
+        return torch.load(str(path), map_location="cpu", weights_only=True, mmap=is_zip)
 
 
 def _inside(content: Any, keys: str) -> Any:
