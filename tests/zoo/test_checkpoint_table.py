@@ -11,18 +11,14 @@ from file_server import serving
 from made_up_tables import table
 from PIL import Image
 
-from thingsvision.errors import ThingsvisionWarning, WeightsError
+from thingsvision.errors import InvalidArgument, ThingsvisionWarning, WeightsError
 from thingsvision.provenance import digest_file
 from thingsvision.zoo import load_model
-from thingsvision.zoo.checkpoints import SOURCE, TABLE, architecture, entries
+from thingsvision.zoo.checkpoints import SOURCE, TABLE, Checkpoints, architecture, entries
 from thingsvision.zoo.key_rules import KeyRule
 from thingsvision.zoo.source import Choice
 from thingsvision.zoo.weights import quiet, skeleton
 
-FIELDS = {
-    "architecture", "options", "without", "address", "sha256", "keys", "checked",
-    "preprocessing", "classes", "parameters", "task", "training_data", "licence", "citation", "url",
-}  # fmt: skip
 ENTRIES = entries(TABLE)
 
 
@@ -45,8 +41,6 @@ def inverse(rule, state):
 @pytest.mark.parametrize("name", ENTRIES)
 def test_entries_are_sound(name):
     entry = ENTRIES[name]
-    assert entry.keys() <= FIELDS
-    assert FIELDS - entry.keys() <= {"options", "without", "classes"}
     card = SOURCE.card(name)  # its preprocessing is valid
     assert card.preprocessing.crop and "." not in name
     for text in ("task", "training_data", "licence", "citation"):
@@ -63,7 +57,7 @@ def test_architectures_fit_what_the_rules_make_of_a_checkpoint(name):
     model = skeleton(architecture(entry))
     expected = model.state_dict()
     assert sum(p.numel() for p in model.parameters()) == entry["parameters"]
-    if "classes" in entry:
+    if entry["classes"]:
         assert list(expected.values())[-1].shape == (len(SOURCE.card(name).classes),)
     rule = KeyRule.read(entry["keys"])
     found = rule.apply(name, inverse(rule, expected)[0], expected)
@@ -185,3 +179,42 @@ def test_a_file_without_known_address(home):
     with pytest.raises(WeightsError, match=r"github.com/facebookresearch/swav.*weights=FILE"):
         source.load("x", Choice())
     assert source.load("x", Choice(file=str(home / "made.pth"))).weights["kind"] == "file"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[x]\nadress = ''", "no field of checkpoints .x. 'adress'. Nearest: address"),
+        ("[x]\naddress = ''", "x of .* lacks architecture, preprocessing"),
+        ("[x]\nlike = 'y'", "no checkpoint above x 'y'"),
+    ],
+)
+def test_mistakes_in_a_table_are_named(tmp_path, text, words):
+    (tmp_path / "mine.toml").write_text(text, encoding="utf-8")
+    with pytest.raises(InvalidArgument, match=words):
+        Checkpoints(tmp_path / "mine.toml").names()
+
+
+def test_mistakes_in_an_entry_are_named(tmp_path):
+    values = {**SMALL, "address": "https://example.org/x.pth"}
+    with pytest.raises(InvalidArgument, match="'prefixes'. Nearest: prefix"):
+        table(tmp_path, "resnet50_dino", **{**values, "keys": {"prefixes": "a"}}).load(
+            "x", Choice()
+        )
+    values["architecture"] = "tim/resnet18"
+    with pytest.raises(InvalidArgument, match="'tim'. Nearest: timm"):
+        table(tmp_path, "resnet50_dino", **values).load("x", Choice())
+
+
+def test_a_short_entry_is_enough(home):
+    torch.save(made_up().state_dict(), home / "made.pth")
+    address = (home / "made.pth").as_uri()
+    (home / "mine.toml").write_text(
+        "[mine]\narchitecture = 'torchvision/shufflenet_v2_x0_5'\nwithout = ['fc']\n"
+        f"address = '{address}'\npreprocessing = {{ resize = 64, crop = 64 }}\n",
+        encoding="utf-8",
+    )
+    source = Checkpoints(home / "mine.toml")
+    with pytest.warns(ThingsvisionWarning):
+        network = source.load("mine", Choice())
+    assert network.preprocessing.crop == 64 and source.card("mine").classes == ()

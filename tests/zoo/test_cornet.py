@@ -139,8 +139,6 @@ def test_card():
     assert len(card.classes) == 1000
     assert (card.preprocessing.resize, card.preprocessing.crop) == (256, 224)
     assert card.preprocessing.mean == (0.485, 0.456, 0.406)
-    with pytest.raises(UnknownName, match="imagenet"):
-        SOURCE.card("cornet_s", "other")
     with pytest.raises(UnknownName, match="cornet_s"):
         tv.load_model("cornet/cornet_x")
 
@@ -394,9 +392,7 @@ def test_checkpoints_that_hold_more_than_tensors_are_refused(networks, publish):
         tv.load_model("cornet/cornet_z")
 
 
-def test_addresses_hold_a_digest_and_are_unlike():
-    addresses = [variant.address for variant in VARIANTS.values()]
-    assert len(set(addresses)) == 4
+def test_addresses_hold_a_digest():
     for name, variant in VARIANTS.items():
         file = variant.address.rpartition("/")[2]
         assert file.startswith(f"{name}-") and len(file) == len(f"{name}-12345678.pth")

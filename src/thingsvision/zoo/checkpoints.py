@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
@@ -15,7 +15,7 @@ from warnings import warn
 from torch import nn
 
 from ..backends.torch import TorchBackend
-from ..errors import ThingsvisionWarning, WeightsError, unknown
+from ..errors import InvalidArgument, ThingsvisionWarning, WeightsError, listing, unknown
 from ..optional import require
 from ..preprocessing import Preprocessing
 from ..provenance import digest_file
@@ -63,7 +63,7 @@ class Checkpoints:
             all_weights=(WEIGHTS,),
             preprocessing=_preprocessing(name, entry),
             parameters=entry["parameters"],
-            classes=_CLASSES[entry["classes"]]() if "classes" in entry else (),
+            classes=_CLASSES[entry["classes"]](),
             training_data=entry["training_data"],
             licence=entry["licence"],
             citation=entry["citation"],
@@ -108,23 +108,49 @@ class Checkpoints:
 SOURCE = Checkpoints()
 
 
+REQUIRED = ("architecture", "address", "preprocessing")
+DEFAULTS: dict[str, Any] = {
+    "options": {}, "without": [], "sha256": "", "keys": {}, "checked": False, "classes": "",
+    "parameters": None, "task": "", "training_data": "", "licence": "", "citation": "", "url": "",
+}  # fmt: skip
+
+
 @cache
 def entries(table: Path) -> dict[str, dict[str, Any]]:
-    """Read a table; what an entry is like, it takes over from that one."""
-    listed = tomllib.loads(table.read_text(encoding="utf-8"))
+    """Read a table; what an entry is like, it takes over from that one.
+
+    Raises
+    ------
+    InvalidArgument
+        If a field is missing, or is none.
+    """
     found: dict[str, dict[str, Any]] = {}
-    for name, entry in listed.items():
-        found[name] = {**found[entry.pop("like")], **entry} if "like" in entry else entry
+    for name, entry in tomllib.loads(table.read_text(encoding="utf-8")).items():
+        like = entry.pop("like", None)
+        if like is not None and like not in found:
+            raise unknown(f"checkpoint above {name}", like, found)
+        whole = {**DEFAULTS, **(found[like] if like else {}), **entry}
+        for field in entry:
+            if field not in (*REQUIRED, *DEFAULTS):
+                raise unknown(f"field of checkpoints ({name})", field, (*REQUIRED, *DEFAULTS))
+        if missing := [field for field in REQUIRED if field not in whole]:
+            raise InvalidArgument(
+                f"The checkpoint {name} of {str(table)!r} lacks {listing(missing)}. The head of "
+                f"{str(TABLE)!r} explains all fields."
+            )
+        found[name] = whole
     return found
 
 
 def architecture(entry: Mapping[str, Any]) -> Build:
     """Give what builds the architecture of an entry, without weights."""
     library, _, name = entry["architecture"].partition("/")
+    if library not in _LIBRARIES:
+        raise unknown("library of architectures", library, _LIBRARIES)
 
     def build(**options: Any) -> nn.Module:
-        model = _LIBRARIES[library](name, **{**entry.get("options", {}), **options})
-        for head in entry.get("without", ()):
+        model = _LIBRARIES[library](name, **{**entry["options"], **options})
+        for head in entry["without"]:
             setattr(model, head, nn.Identity())
         return model
 
@@ -135,7 +161,8 @@ def _preprocessing(name: str, entry: Mapping[str, Any]) -> Preprocessing:
     values = dict(entry["preprocessing"])
     is_assumed = values.pop("assumed", False)
     for key in ("mean", "std"):
-        values[key] = tuple(values[key])
+        if key in values:
+            values[key] = tuple(values[key])
     origin = f"checkpoints {name}{', assumed: it is not published' if is_assumed else ''}"
     return Preprocessing(**values, origin=origin)
 
@@ -192,4 +219,4 @@ def _imagenet() -> tuple[str, ...]:
 
 
 _LIBRARIES: dict[str, Build] = {"timm": _timm, "torchvision": _torchvision}
-_CLASSES = {"imagenet": _imagenet}
+_CLASSES: dict[str, Callable[[], tuple[str, ...]]] = {"": tuple, "imagenet": _imagenet}

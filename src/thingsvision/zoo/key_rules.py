@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
-from ..errors import WeightsError
+from ..errors import WeightsError, unknown
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,18 @@ class KeyRule:
 
     @classmethod
     def read(cls, entry: Mapping[str, Any]) -> KeyRule:
-        """Make a rule of an entry's table."""
+        """Make a rule of an entry's table.
+
+        Raises
+        ------
+        UnknownName
+            If there is no such part of a rule.
+        """
         values = dict(entry)
+        parts = [part.name for part in fields(cls)]
+        for name in values:
+            if name not in parts:
+                raise unknown("part of a key rule", name, parts)
         values["drop"] = tuple(values.get("drop", ()))
         values["rename"] = tuple((old, new) for old, new in values.get("rename", ()))
         return cls(**values)
