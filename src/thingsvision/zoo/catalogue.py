@@ -22,6 +22,7 @@ SOURCES = Registry(
         "torchvision": "thingsvision.zoo.torchvision:SOURCE",
         "checkpoints": "thingsvision.zoo.checkpoints:SOURCE",
         "timm": "thingsvision.zoo.timm:SOURCE",
+        "cornet": "thingsvision.zoo.cornet:SOURCE",
     },
     group="thingsvision.sources",
     # The package that a source cannot do without, where a plain installation lacks it.
