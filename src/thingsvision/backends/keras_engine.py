@@ -17,9 +17,12 @@ LOG_LEVEL = "2"
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the chatter of C++ code off the screen, unless the user has set its level."""
-    if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
+def quietly() -> Iterator[None]:
+    """Keep off the screen what TensorFlow says when it is imported, whatever the engine.
+
+    Nothing is kept back from users who have set ``TF_CPP_MIN_LOG_LEVEL`` themselves.
+    """
+    if "tensorflow" in sys.modules or "TF_CPP_MIN_LOG_LEVEL" in os.environ:
         yield
         return
     # The level is read once, but some lines are written before it is.
@@ -41,7 +44,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _imported() -> Any:
-    with _quiet():
+    with quietly():
         module = require("keras")
         if module.config.backend() == "tensorflow":
             # Looking for devices is what some libraries complain about.

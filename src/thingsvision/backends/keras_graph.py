@@ -18,8 +18,9 @@ from .keras_state import left_as_found, seeded
 Found = dict[tuple[Place, Path], Any]
 Graph = Callable[[Any], Found]
 
-# Graphs of each model, as long as the model lives: None where it cannot have one.
-_GRAPHS: WeakKeyDictionary[Any, dict[Any, Graph | None]] = WeakKeyDictionary()
+# Graphs of each model, as long as the model lives, with the settings they were made for; None
+# where it cannot have one.
+_GRAPHS: WeakKeyDictionary[Any, dict[Any, tuple[list[Any], Graph | None]]] = WeakKeyDictionary()
 KEPT = 8
 
 # Operations with a state that give the same for the same input. Random numbers and
@@ -58,20 +59,21 @@ def graph_of(
     if engine() != "tensorflow" or not is_graph(model):
         return None
     wanted = tuple((place(capture), capture.path, capture.order) for capture in captures)
-    key = (wanted, shape, _fingerprint(layers))
     graphs = _GRAPHS.setdefault(model, {})
-    if key not in graphs:
+    settings = _settings(layers)
+    made = graphs.get((wanted, shape))
+    if made is None or not _is_unchanged(made[0], settings):
         while len(graphs) >= KEPT:
             del graphs[next(iter(graphs))]
-        graphs[key] = _traced(model, layers, captures, shape)
-    return graphs[key]
+        made = graphs[wanted, shape] = settings, _traced(model, layers, captures, shape)
+    return made[1]
 
 
 def _traced(
     model: Any, layers: Layers, captures: Sequence[Capture], shape: tuple[int, ...]
 ) -> Graph | None:
     tf: Any = require("tensorflow")
-    alive = ref(model)  # else the graph would keep alive what it is kept for
+    alive: Any = ref(model)  # else the graph would keep alive what it is kept for
     found: dict[str, Any] = {}
 
     def forward(images: Any) -> list[Any]:
@@ -142,18 +144,34 @@ def _patient() -> Iterator[None]:
         logger.removeFilter(is_other)
 
 
-def _fingerprint(layers: Layers) -> tuple[Any, ...]:
-    """Tell whether layers or their settings were changed since a graph was made."""
-    return tuple(
-        (name, id(layer), tuple(_plain_settings(layer))) for name, layer in layers.by_name.items()
+def _settings(layers: Layers) -> list[Any]:
+    """List what a graph has fixed, to tell whether it was changed since."""
+    found: list[Any] = []
+    for name, layer in layers.by_name.items():
+        found += [name, ref(layer), layer.compute_dtype]
+        for attribute, value in vars(layer).items():
+            if attribute not in _USE:
+                found += [attribute, _kept(value)]
+    return found
+
+
+def _kept(value: Any) -> Any:
+    if isinstance(value, _PLAIN):
+        return value
+    if isinstance(value, tuple) and all(isinstance(item, _PLAIN) for item in value):
+        return value
+    try:
+        return ref(value)  # an activation, a weight: one object has one reference
+    except TypeError:
+        return id(value)
+
+
+def _is_unchanged(old: Sequence[Any], new: Sequence[Any]) -> bool:
+    return len(old) == len(new) and all(
+        a is b or (isinstance(a, (*_PLAIN, tuple)) and a == b)
+        for a, b in zip(old, new, strict=True)
     )
 
 
-def _plain_settings(layer: Any) -> Iterator[tuple[str, Any]]:
-    for name, value in vars(layer).items():
-        if isinstance(value, (bool, int, float, str)) or value is None:
-            yield name, value
-        elif callable(value) or hasattr(value, "assign"):
-            yield name, id(value)  # an activation, a weight
-        elif isinstance(value, tuple):
-            yield name, repr(value)
+_PLAIN = (bool, int, float, str, type(None))
+_USE = frozenset({"_called", "predict_function", "train_function", "test_function"})

@@ -11,7 +11,7 @@ from types import FunctionType
 from typing import Any
 
 from ..errors import ModuleError, listing
-from .keras_engine import keras
+from .keras_engine import keras, quietly
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,8 @@ def is_graph(layer: Any) -> bool:
     """Say whether a model was made by connecting layers, so that its course is fixed."""
     if isinstance(layer, keras.Sequential):
         return bool(layer.built) and type(layer).call is keras.Sequential.call
-    functional = next((c for c in type(layer).__mro__ if c.__name__ == "Functional"), None)
-    return functional is not None and type(layer).call is functional.call
+    kinds: list[Any] = [kind for kind in type(layer).__mro__ if kind.__name__ == "Functional"]
+    return bool(kinds) and getattr(type(layer), "call", None) is kinds[0].call
 
 
 def find_layers(model: Any) -> Layers:
@@ -89,13 +89,21 @@ def _children(parent: Any) -> Iterator[tuple[str, Any]]:
         return
     # With PyTorch as the engine, layers are kept where PyTorch keeps modules.
     attributes = {**vars(parent), **vars(parent).get("_modules", {})}
-    labels: dict[int, str] = {}
+    public: dict[int, str] = {}
+    private: dict[int, str] = {}
     for attribute, value in attributes.items():
-        if not attribute.startswith("_"):
-            for label, layer in _held(value, attribute):
-                labels.setdefault(id(layer), label)
+        labels = private if attribute.startswith("_") else public
+        for label, layer in _held(value, attribute.lstrip("_")):
+            labels.setdefault(id(layer), label)
     for layer in parent._flatten_layers(include_self=False, recursive=False):
-        yield labels.get(id(layer), layer.name), layer
+        hidden = private.get(id(layer), layer.name) if _is_numbered(layer) else layer.name
+        yield public.get(id(layer), hidden), layer
+
+
+def _is_numbered(layer: Any) -> bool:
+    """Say whether Keras made a layer's name: that of its class, and a number."""
+    stem = re.sub(r"_\d+$", "", layer.name).replace("_", "")
+    return stem == type(layer).__name__.lower()
 
 
 def _held(value: Any, label: str) -> Iterator[tuple[str, Any]]:
@@ -146,10 +154,11 @@ def structure(model: Any) -> str:
     """Describe the layers, their settings and connections, in the same words in every process."""
     layers = find_layers(model)
     lines = []
-    for name, layer in layers.by_name.items():
-        lines.append(f"{name} {type(layer).__name__} {_settings(layer)}")
-        if hasattr(layer, "operations"):
-            lines += [f"{name} {line}" for line in _connections(layer)]
+    with quietly():  # with any engine, Keras imports TensorFlow to describe types
+        for name, layer in layers.by_name.items():
+            lines.append(f"{name} {type(layer).__name__} {_settings(layer)}")
+            if hasattr(layer, "operations"):
+                lines += [f"{name} {line}" for line in _connections(layer)]
     return "\n".join([*lines, *(f"{alias} = {name}" for alias, name in layers.aliases.items())])
 
 

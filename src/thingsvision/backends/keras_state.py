@@ -29,7 +29,8 @@ def left_as_found(model: Any) -> Iterator[None]:
                 variable.assign(value)
         for layer, (found, ids) in zip(layers, losses, strict=True):
             layer._losses[:] = found
-            layer._loss_ids = ids
+            layer._loss_ids.clear()
+            layer._loss_ids.update(ids)
 
 
 @contextmanager

@@ -16,7 +16,8 @@ from .keras_engine import keras
 from .keras_layers import Layers, is_graph, unbuilt
 from .keras_state import left_as_found, seeded
 
-Shape = tuple[int | None, ...]
+# While a course is traced, a length may be None; no survey is made of such.
+Shape = tuple[int, ...]
 
 
 class Trace:
@@ -57,7 +58,7 @@ class Trace:
     def is_complete(self) -> bool:
         """Whether all lengths are known, which tracing cannot always tell."""
         shapes = (shape for call in self.shapes.values() for shape in call.values())
-        return bool(self.shapes) and not any(None in shape for shape in shapes)
+        return bool(self.shapes) and all(None not in shape for shape in shapes)
 
 
 class _Course(keras.layers.Layer):  # type: ignore[misc]
@@ -185,7 +186,7 @@ def _batch_axis(two: Shape, three: Shape | None) -> int | None:
     return 0 if changed == [0] and (two[0], three[0]) == (2, 3) else None
 
 
-def _token_counts(layers: Layers, trace: Trace) -> set[int | None]:
+def _token_counts(layers: Layers, trace: Trace) -> set[int]:
     """Find how many tokens there are, from layers that work on tokens."""
     return {
         shape[1]
@@ -196,7 +197,7 @@ def _token_counts(layers: Layers, trace: Trace) -> set[int | None]:
 
 
 def name_axes(
-    layer: Any, shape: Shape, grown: Shape | None, tokens: Collection[int | None] = ()
+    layer: Any, shape: Shape, grown: Shape | None, tokens: Collection[int] = ()
 ) -> tuple[str, ...]:
     """Name the axes of one stimulus's activation.
 
