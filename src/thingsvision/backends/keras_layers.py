@@ -91,6 +91,7 @@ def _children(parent: Any) -> Iterator[tuple[str, Any]]:
     attributes = {**vars(parent), **vars(parent).get("_modules", {})}
     public: dict[int, str] = {}
     private: dict[int, str] = {}
+    attributes.pop("_layers", None)  # Keras' own list of them all
     for attribute, value in attributes.items():
         labels = private if attribute.startswith("_") else public
         for label, layer in _held(value, attribute.lstrip("_")):
@@ -201,5 +202,5 @@ def digest(model: Any) -> str:
     total = hashlib.sha256()
     for number, weight in enumerate(model.weights):
         total.update(f"{number} {weight.name} {weight.dtype} {tuple(weight.shape)}".encode())
-        total.update(keras.ops.convert_to_numpy(weight).tobytes())
+        total.update(keras.ops.convert_to_numpy(weight.value).tobytes())
     return total.hexdigest()
