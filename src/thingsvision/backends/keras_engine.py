@@ -9,6 +9,8 @@ from contextlib import contextmanager, suppress
 from importlib import import_module
 from typing import Any
 
+from numpy.typing import NDArray
+
 from ..errors import InvalidArgument
 from ..optional import is_installed, require
 
@@ -72,6 +74,12 @@ keras: Any = _imported()
 def engine() -> str:
     """Name what Keras computes with: ``"tensorflow"``, ``"torch"`` or ``"jax"``."""
     return str(keras.config.backend())
+
+
+def weights_of(variable: Any) -> NDArray[Any]:
+    """Copy the numbers of a variable."""
+    array: NDArray[Any] = keras.ops.convert_to_numpy(keras.ops.copy(variable))
+    return array
 
 
 def available_devices() -> dict[str, str]:

@@ -11,7 +11,7 @@ from types import FunctionType
 from typing import Any
 
 from ..errors import ModuleError, listing
-from .keras_engine import keras, quietly
+from .keras_engine import keras, quietly, weights_of
 
 
 @dataclass(frozen=True)
@@ -92,6 +92,8 @@ def _children(parent: Any) -> Iterator[tuple[str, Any]]:
     public: dict[int, str] = {}
     private: dict[int, str] = {}
     for attribute, value in attributes.items():
+        if attribute == "_layers" or attribute.startswith("_self_"):
+            continue  # books that Keras and TensorFlow keep of all layers
         labels = private if attribute.startswith("_") else public
         for label, layer in _held(value, attribute.lstrip("_")):
             labels.setdefault(id(layer), label)
@@ -201,5 +203,5 @@ def digest(model: Any) -> str:
     total = hashlib.sha256()
     for number, weight in enumerate(model.weights):
         total.update(f"{number} {weight.name} {weight.dtype} {tuple(weight.shape)}".encode())
-        total.update(keras.ops.convert_to_numpy(weight).tobytes())
+        total.update(weights_of(weight).tobytes())
     return total.hexdigest()

@@ -11,21 +11,21 @@ from typing import Any
 import numpy as np
 
 from ..optional import require
-from .keras_engine import engine, keras
+from .keras_engine import engine, keras, weights_of
 
 
 @contextmanager
 def left_as_found(model: Any) -> Iterator[None]:
     """Put back what a pass in inference may change: counters, statistics, losses."""
     states = [variable for variable in model.variables if not variable.trainable]
-    values = [np.array(keras.ops.convert_to_numpy(variable)) for variable in states]
+    values = [weights_of(variable) for variable in states]
     layers = model._flatten_layers()
     losses = [(list(layer._losses), set(layer._loss_ids)) for layer in layers]
     try:
         yield
     finally:
         for variable, value in zip(states, values, strict=True):
-            if not np.array_equal(keras.ops.convert_to_numpy(variable), value):
+            if not np.array_equal(weights_of(variable), value):
                 variable.assign(value)
         for layer, (found, ids) in zip(layers, losses, strict=True):
             layer._losses[:] = found
