@@ -23,13 +23,14 @@ SOURCES = Registry(
         "checkpoints": "thingsvision.zoo.checkpoints:SOURCE",
         "timm": "thingsvision.zoo.timm:SOURCE",
         "cornet": "thingsvision.zoo.cornet:SOURCE",
+        "keras": "thingsvision.zoo.keras:SOURCE",
     },
     group="thingsvision.sources",
     # The package that a source cannot do without, where a plain installation lacks it.
-    needs={},
+    needs={"keras": "keras"},
 )
 
-WEIGHTS_SUFFIXES = (".pth", ".pt", ".ckpt", ".bin", ".tar", ".safetensors", ".th")
+WEIGHTS_SUFFIXES = (".pth", ".pt", ".ckpt", ".bin", ".tar", ".safetensors", ".th", ".h5", ".keras")
 
 
 def list_models(pattern: str = "*", source: str | None = None) -> list[str]:
