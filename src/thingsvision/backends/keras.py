@@ -7,6 +7,7 @@ watched, and the pass ends after the last that is wanted. The numbers are the sa
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -82,10 +83,9 @@ class KerasBackend:
         except ModuleError:
             raise
         except Exception as error:  # of any kind: it is the network's code that runs
-            lines = [line for line in str(error).splitlines() if line.strip()]
             raise ModuleError(
                 "The shapes of the network's layers cannot be found: for an input of "
-                f"{' × '.join(map(str, size))} it says: {(lines or [type(error).__name__])[0]}"
+                f"{' × '.join(map(str, size))} it says: {_reason(error)}"
             ) from error
 
     def run(
@@ -169,6 +169,14 @@ class KerasBackend:
 
     def _scope(self) -> Any:
         return keras.device("cpu" if self.device == "meta" else self.device)
+
+
+def _reason(error: Exception) -> str:
+    """Take the line of an error that says what is wrong, from those Keras puts around it."""
+    text = re.sub(r"\x1b\[\d*m", "", str(error))
+    lines = [line for line in text.splitlines() if line.strip()]
+    telling = [line for line in lines if not line.startswith("Exception encountered")]
+    return (telling or lines or [type(error).__name__])[0]
 
 
 def _step_by_step(
