@@ -13,12 +13,15 @@ import numpy as np
 from thingsvision.backends.keras import KerasBackend
 import keras
 images = keras.Input((8, 8, 3))
-model = keras.Model(images, keras.layers.Dense(2, name="fc")(keras.layers.Conv2D(2, 3)(images)))
+x = keras.layers.Conv2D(4, 3)(images)
+for _ in range(6):  # of these Keras itself makes a graph each
+    x = keras.layers.Conv2D(4, 1, groups=4)(x)
+model = keras.Model(images, keras.layers.Dense(2, name="fc")(x))
 backend = KerasBackend()
 for count in range(8):  # so many graphs that TensorFlow would warn
-    survey = backend.modules(model, (8 , 8))
+    survey = backend.modules(model, (8, 8))
     captures = survey.resolve(["*"])[: 1 + count % 3]
-    backend.run(model, np.ones((count + 1, 8, 8, 3), np.float32), captures, {})
+    backend.run(model, np.ones((count + 1, 8, 8, 3), np.float32), captures, {}, full=count == 0)
 backend.structure(model), backend.digest(model)
 """
 

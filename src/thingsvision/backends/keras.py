@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +23,7 @@ from ..reduction import Reduce
 from .base import Capture, Survey
 from .found import check_found, check_shape
 from .keras_calls import Stop, Taker, Unbuilt, place, to_numpy, watched
-from .keras_engine import choose_device, engine, keras
+from .keras_engine import choose_device, computing_on, engine, keras
 from .keras_graph import Found, graph_of
 from .keras_layers import Layers, check_model, digest, find_layers, is_graph, structure, unbuilt
 from .keras_state import left_as_found, seeded
@@ -167,8 +167,8 @@ class KerasBackend:
         """Describe the layers and their settings, in the same words in every process."""
         return structure(model)
 
-    def _scope(self) -> Any:
-        return keras.device("cpu" if self.device == "meta" else self.device)
+    def _scope(self) -> AbstractContextManager[None]:
+        return computing_on("cpu" if self.device == "meta" else self.device)
 
 
 def _reason(error: Exception) -> str:

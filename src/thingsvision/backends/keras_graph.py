@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -86,7 +85,7 @@ def _traced(
     signature = [tf.TensorSpec((None, *shape), tf.float32)]
     function = tf.function(forward, input_signature=signature, autograph=False, jit_compile=False)
     try:
-        with left_as_found(model), seeded(0, model), _patient():
+        with left_as_found(model), seeded(0, model):
             before = drawn()
             concrete = function.get_concrete_function()
             is_random = drawn() != before
@@ -129,21 +128,6 @@ def _as_written(tf: Any) -> Iterator[None]:
         yield
     finally:
         options.set_experimental_options({name: found})
-
-
-@contextmanager
-def _patient() -> Iterator[None]:
-    """Keep back the warning that graphs are made often: each is made once, for other layers."""
-
-    def is_other(record: logging.LogRecord) -> bool:
-        return "tf.function retracing" not in record.getMessage()
-
-    logger = logging.getLogger("tensorflow")
-    logger.addFilter(is_other)
-    try:
-        yield
-    finally:
-        logger.removeFilter(is_other)
 
 
 def _settings(layers: Layers) -> list[Any]:
