@@ -32,6 +32,18 @@ def is_installed(package: str) -> bool:
         return package in sys.modules
 
 
+def how_to_install(package: str) -> str:
+    """Give the command that brings an optional package.
+
+    Examples
+    --------
+    >>> how_to_install("keras")
+    'pip install ".[keras]"'
+    """
+    extra, _ = EXTRAS.get(package, ("", ""))
+    return f'pip install ".[{extra}]"' if extra else f"pip install {package}"
+
+
 def require(package: str) -> ModuleType:
     """Import an optional package, or say which extra brings it.
 
@@ -59,10 +71,7 @@ def require(package: str) -> ModuleType:
         return importlib.import_module(package)
     except ImportError as error:
         extra, purpose = EXTRAS.get(package, ("", "this"))
-        install = (
-            f'pip install ".[{extra}]" in this checkout' if extra else f"pip install {package}"
-        )
         raise MissingPackage(
             f"The package {package!r}, needed for {purpose}, cannot be imported ({error}). "
-            f"Next step: {install}."
+            f"Next step: {how_to_install(package)}{' in this checkout' if extra else ''}."
         ) from error
