@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .output import show_record
+from .output import results_alone, show_record
 from .verb import Verb, table_options
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     examples=(
         "thingsvision model torchvision/resnet50",
         "thingsvision model torchvision/resnet50.IMAGENET1K_V1 --json",
+        "thingsvision model networks.py:make_network",
     ),
 )
 @click.argument("name")
@@ -25,12 +26,14 @@ if TYPE_CHECKING:
 def model(name: str, style: str | None) -> None:
     """Show what is known of the network NAME.
 
-    Its weights, parameters, preprocessing, licence, training data and citation. Nothing is
+    NAME is one of 'thingsvision models', NAME.WEIGHTS, or FILE.py:FUNCTION for a network of your
+    own. Its weights, parameters, preprocessing, licence, training data and citation. Nothing is
     downloaded.
     """
     from ..zoo import describe_model
 
-    card = describe_model(name)
+    with results_alone():
+        card = describe_model(name)
     show_record(card.to_dict() if style == "json" else _in_words(card), style)
 
 

@@ -78,6 +78,41 @@ def list_models(pattern: str = "*", source: str | None = None) -> list[str]:
     return found
 
 
+def describe_models(pattern: str = "*", source: str | None = None) -> dict[str, ModelCard]:
+    """Say what is known of all models that match, with their default weights.
+
+    Parameters
+    ----------
+    pattern, source
+        As in `list_models`.
+
+    Returns
+    -------
+    dict of str to ModelCard
+        By full spelling, in the order of `list_models`. A source of another package that fails
+        is left out, with a warning.
+
+    Raises
+    ------
+    UnknownName, MissingPackage
+        As in `list_models`.
+    """
+    cards: dict[str, ModelCard] = {}
+    failed = set()
+    for name in list_models(pattern, source):
+        label, _, model = name.partition("/")
+        if label in failed:
+            continue
+        try:
+            cards[name] = SOURCES[label].card(model)
+        except Exception as error:  # another package's code may raise anything
+            if not SOURCES.is_optional(label):
+                raise
+            failed.add(label)
+            warnings.warn(str(SOURCES.broken(label, error)), ThingsvisionWarning, stacklevel=2)
+    return {name: card for name, card in cards.items() if name.partition("/")[0] not in failed}
+
+
 def describe_model(name: str) -> ModelCard:
     """Say what is known of a model, without loading or downloading it.
 
@@ -181,6 +216,11 @@ def missing_sources() -> list[str]:
         f"The source {label!r} is not installed: {how_to_install(package)}."
         for label, package in SOURCES.missing().items()
     ]
+
+
+def open_sources() -> list[str]:
+    """List the sources that take more names than they list, such as hubs."""
+    return [label for label, source in SOURCES.working() if hasattr(source, "accepts")]
 
 
 def is_weights_file(weights: str | os.PathLike[str]) -> bool:

@@ -68,7 +68,7 @@ def load_model(
     >>> load_model("torchvision/alexnet", pretrained=False).preprocessing.crop
     224
     """
-    source, model, choice = _chosen(name, pretrained, weights, seed, init, device)
+    source, model, choice = choose(name, pretrained, weights, seed, init, device)
     network = source.load(model, choice)
     if preprocessing is not None:
         network = replace(network, preprocessing=preprocessing)
@@ -178,7 +178,7 @@ class Networks(Sequence[Network]):
         return f"Networks({listing(self.names, 5)})"
 
 
-def _chosen(
+def choose(
     name: str,
     pretrained: bool = True,
     weights: str | os.PathLike[str] | None = None,
@@ -211,7 +211,7 @@ def _chosen(
 
 def _refusal(name: str, options: dict[str, Any]) -> str:
     """Say why a model cannot be loaded; empty if nothing speaks against it."""
-    source, model, choice = _chosen(name, **options)
+    source, model, choice = choose(name, **options)
     if source is FILES:  # is not run before its turn
         return ""
     card = source.card(model, choice.weights)
