@@ -44,7 +44,7 @@ class Registry(Mapping[str, Any]):
     ) -> None:
         self.kind = kind
         self.group = group
-        self._needs = needs or {}
+        self.needs = needs or {}
         self._builtins = builtins
         self._loaded: dict[str, Any] = {}
 
@@ -88,14 +88,14 @@ class Registry(Mapping[str, Any]):
     def _load(self, name: str) -> Any:
         if name in self._plugins:
             return self._plugins[name].load()
-        if name in self._needs:
-            require(self._needs[name])
+        if name in self.needs:
+            require(self.needs[name])
         module, _, attribute = self._builtins[name].partition(":")
         return getattr(import_module(module), attribute)
 
     def is_optional(self, name: str) -> bool:
         """Tell what other packages bring or need, so that it may fail without harm to the rest."""
-        return name in self._plugins or name in self._needs
+        return name in self._plugins or name in self.needs
 
     def broken(self, name: str, error: Exception) -> ThingsvisionError:
         """Make the error for something optional that cannot be loaded or used."""
@@ -103,8 +103,8 @@ class Registry(Mapping[str, Any]):
             what = f"({self._plugins[name].value}) of another package"
             step = "Update or uninstall that package."
         else:
-            what = f"of the package {self._needs[name]!r}"
-            step = f"Install that package anew: {how_to_install(self._needs[name])}."
+            what = f"of the package {self.needs[name]!r}"
+            step = f"Install that package anew: {how_to_install(self.needs[name])}."
         return ThingsvisionError(
             f"The {self.kind} {name!r} {what} is broken: {type(error).__name__}: {error}. {step}"
         )
@@ -130,7 +130,7 @@ class Registry(Mapping[str, Any]):
 
     def missing(self) -> dict[str, str]:
         """List the names whose optional package is not installed, each with that package."""
-        return {name: package for name, package in self._needs.items() if not is_installed(package)}
+        return {name: package for name, package in self.needs.items() if not is_installed(package)}
 
 
 def matching(pattern: str, names: list[str]) -> list[str]:
