@@ -32,8 +32,7 @@ SOURCES = Registry(
     needs={},
 )
 
-WEIGHTS_SUFFIXES = (".pth", ".pt", ".ckpt", ".bin", ".tar", ".safetensors", ".th",
-                    ".h5", ".keras")  # fmt: skip
+WEIGHTS_SUFFIXES = (".pth", ".pt", ".ckpt", ".bin", ".tar", ".safetensors", ".th", ".h5", ".keras")
 
 
 def list_models(pattern: str = "*", source: str | None = None) -> list[str]:
