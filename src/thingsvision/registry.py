@@ -11,7 +11,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from .errors import ThingsvisionError, ThingsvisionWarning, unknown
-from .optional import how_to_install, is_installed, require
+from .optional import expect, how_to_install, is_installed
 
 
 class Registry(Mapping[str, Any]):
@@ -89,7 +89,7 @@ class Registry(Mapping[str, Any]):
         if name in self._plugins:
             return self._plugins[name].load()
         if name in self.needs:
-            require(self.needs[name])
+            expect(self.needs[name])  # imported by who knows how, e.g. quietly
         module, _, attribute = self._builtins[name].partition(":")
         return getattr(import_module(module), attribute)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -34,7 +35,24 @@ def model(name: str, style: str | None) -> None:
 
     with results_alone():
         card = describe_model(name)
+        if card.parameters is None and not card.refusal:
+            card = replace(card, parameters=_counted(name))
     show_record(card.to_dict() if style == "json" else _in_words(card), style)
+
+
+def _counted(name: str) -> int | None:
+    """Count the parameters of a network that is built for it, without weights."""
+    from ..errors import ThingsvisionError
+    from ..zoo import Choice, find_model
+    from ..zoo.frameworks import framework_of
+
+    source, model, weights = find_model(name)
+    try:
+        built = source.load(model, Choice(False, weights, device="meta")).model
+    except (ThingsvisionError, NotImplementedError):  # e.g. where it cannot be had offline
+        return None
+    framework = framework_of(built)
+    return framework.parameters(built) if framework else None
 
 
 def _in_words(card: ModelCard) -> dict[str, Any]:

@@ -29,8 +29,8 @@ def models(pattern: str, source: str | None, style: str | None) -> None:
     from ..zoo.catalogue import describe_models, missing_sources, open_sources, unknown_model
 
     cards = describe_models(pattern, source)
-    others = [label for label in open_sources() if source in (None, label)]
-    if not cards and source not in others:
+    others = open_sources(pattern, source)
+    if not cards and len(others) != 1:
         raise unknown_model(pattern if source is None else f"{source}/{pattern}")
     rows = [
         {
@@ -44,5 +44,5 @@ def models(pattern: str, source: str | None, style: str | None) -> None:
     show_table(rows, style, columns=("name", "task", "weights"), cut=("weights", "task"))
     for label in others:
         say(f"The source {label!r} takes further names, which cannot all be listed: {label}/NAME.")
-    for line in missing_sources():
+    for line in missing_sources(pattern, source):
         say(line)

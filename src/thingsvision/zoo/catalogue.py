@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ..errors import (
@@ -57,19 +57,15 @@ def list_models(pattern: str = "*", source: str | None = None) -> list[str]:
     UnknownName
         If there is no source of that name.
     MissingPackage
-        If `source` needs a package that is not installed.
+        If `source`, or the one that the pattern names, needs a package that is not installed.
 
     Examples
     --------
     >>> list_models("torchvision/resnet1??")
     ['torchvision/resnet101', 'torchvision/resnet152']
     """
-    if source is not None:
-        asked = iter([(source, SOURCES[source], _names(source, SOURCES[source]))])
-    else:
-        asked = _all_names()
     found = []
-    for label, _, names in asked:
+    for label, _, names in _all_names(_asked(pattern, source)):
         if "/" in pattern:
             found += matching(pattern, [f"{label}/{name}" for name in names])
         else:
@@ -203,23 +199,31 @@ def unknown_model(name: str) -> UnknownName:
     )
 
 
-def missing_sources() -> list[str]:
+def missing_sources(pattern: str = "*", source: str | None = None) -> list[str]:
     """Say which sources lack their package, a sentence for each, with the command that helps.
+
+    Parameters
+    ----------
+    pattern, source
+        As in `list_models`; sources that these do not ask are not mentioned.
 
     Returns
     -------
     list of str
-        Empty if all packages are installed.
+        Empty if nothing is missing.
     """
     return [
         f"The source {label!r} is not installed: {how_to_install(package)}."
         for label, package in SOURCES.missing().items()
+        if label in (_asked(pattern, source) or SOURCES)
     ]
 
 
-def open_sources() -> list[str]:
-    """List the sources that take more names than they list, such as hubs."""
-    return [label for label, source in SOURCES.working() if hasattr(source, "accepts")]
+def open_sources(pattern: str = "*", source: str | None = None) -> list[str]:
+    """List those of the sources asked that take more names than they list, such as hubs."""
+    asked = _asked(pattern, source)
+    there = [(label, SOURCES[label]) for label in asked] if asked else SOURCES.working()
+    return [label for label, zoo in there if hasattr(zoo, "accepts")]
 
 
 def is_weights_file(weights: str | os.PathLike[str]) -> bool:
@@ -233,9 +237,18 @@ def is_weights_file(weights: str | os.PathLike[str]) -> bool:
     )
 
 
-def _all_names() -> Iterator[tuple[str, Source, list[str]]]:
-    """Yield label, source and names of every source that works; warn of those that fail."""
-    for label, source in SOURCES.working():
+def _asked(pattern: str, source: str | None) -> list[str]:
+    """Name the one source that a question is for; nothing if it is for all."""
+    label, slash, _ = pattern.partition("/")
+    if source is None and slash and label in SOURCES:
+        return [label]
+    return [] if source is None else [source]
+
+
+def _all_names(asked: Sequence[str] = ()) -> Iterator[tuple[str, Source, list[str]]]:
+    """Yield label, source and names; of all sources, those that fail become warnings."""
+    yield from ((label, SOURCES[label], _names(label, SOURCES[label])) for label in asked)
+    for label, source in () if asked else SOURCES.working():
         try:
             names = _names(label, source)
         except ThingsvisionError as error:

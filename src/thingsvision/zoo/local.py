@@ -9,8 +9,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, is_dataclass, replace
-from importlib import import_module
+from dataclasses import is_dataclass, replace
 from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
@@ -23,6 +22,7 @@ from ..errors import InvalidArgument, ThingsvisionError, listing, unknown
 from ..preprocessing import Preprocessing
 from ..provenance import digest_file
 from .card import ModelCard
+from .frameworks import FRAMEWORKS, framework_of
 from .network import Network
 from .source import Choice
 
@@ -69,59 +69,21 @@ def wrap_model(
     >>> wrap_model(model, Preprocessing(resize=64, crop=56), name="mine").name
     'local/mine'
     """
-    run_by = _framework(model)
-    if run_by is None:
-        kinds = " or a ".join(framework.kind for framework in FRAMEWORKS)
+    framework = framework_of(model)
+    if framework is None:
+        kinds = " or a ".join(known.kind for known in FRAMEWORKS)
         raise InvalidArgument(f"The model is a {type(model).__name__}; allowed is a {kinds}.")
     if not isinstance(preprocessing, Preprocessing):
         raise InvalidArgument(
             f"preprocessing is {preprocessing!r}; it says what the model expects of an image, "
             "e.g. thingsvision.Preprocessing(resize=256, crop=224)."
         )
-    backend = run_by(model, device)
+    backend = framework.backend(model, device)
     label = name or type(model).__name__
-    card = ModelCard(f"local/{label}", preprocessing=preprocessing)
+    card = ModelCard(
+        f"local/{label}", preprocessing=preprocessing, parameters=framework.parameters(model)
+    )
     return Network(card.name, model, backend, preprocessing, card, {"kind": KIND})
-
-
-def _torch(model: Any, device: str | None) -> Any:
-    from ..backends.torch import TorchBackend
-    from ..backends.torch_state import home
-
-    if device == "meta":
-        raise InvalidArgument("device is 'meta', where your model would lose its weights.")
-    backend = TorchBackend(device or str(home(model) or "cpu"))
-    if device is not None:
-        model.to(backend.device)
-    return backend
-
-
-def _keras(model: Any, device: str | None) -> Any:
-    return import_module("thingsvision.backends.keras").KerasBackend(device or "auto")
-
-
-@dataclass(frozen=True)
-class Framework:
-    """What tells a framework's models, and gives the backend that runs one."""
-
-    kind: str
-    backend: Callable[[Any, str | None], Any]
-
-    def owns(self, model: object) -> bool:
-        """Tell a model of this framework, without importing it: who holds one has done so."""
-        package, *path = self.kind.split(".")
-        found: Any = sys.modules.get(package)
-        for attribute in path:
-            found = getattr(found, attribute, None)
-        return isinstance(found, type) and isinstance(model, found)
-
-
-# Keras goes first: on its torch engine, its models are modules of torch as well.
-FRAMEWORKS = (Framework("keras.Model", _keras), Framework("torch.nn.Module", _torch))
-
-
-def _framework(model: object) -> Callable[[Any, str | None], Any] | None:
-    return next((framework.backend for framework in FRAMEWORKS if framework.owns(model)), None)
 
 
 def is_factory(name: str) -> bool:
@@ -203,7 +165,7 @@ def _found(file: Path, wanted: str, digest: str) -> Callable[..., Any]:
     if not hasattr(module, wanted):
         raise unknown(f"function in {_shown(file)}", wanted, _functions(file))
     factory = getattr(module, wanted)
-    if not callable(factory) or _framework(factory) is not None:
+    if not callable(factory) or framework_of(factory) is not None:
         raise InvalidArgument(
             f"{wanted} in {_shown(file)} is a {type(factory).__name__}, not a function that makes "
             f"a network. For example:\n{EXAMPLE.format(function='make_network')}"
@@ -248,7 +210,7 @@ def _options(factory: Callable[..., Any], name: str, choice: Choice) -> dict[str
 def _checked(made: Any, file: Path, wanted: str) -> Network:
     if isinstance(made, Network):
         return made
-    known = _framework(made) is not None
+    known = framework_of(made) is not None
     hint = "The preprocessing that belongs to it cannot be guessed. " if known else ""
     raise InvalidArgument(
         f"{wanted}() in {_shown(file)} returned a {type(made).__name__}, not a network of "
