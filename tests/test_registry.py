@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from thingsvision import registry
 from thingsvision.errors import MissingPackage, ThingsvisionError, UnknownName
-from thingsvision.optional import is_installed, require
+from thingsvision.optional import expect, is_installed, require
 from thingsvision.registry import Registry, matching
 
 
@@ -99,6 +99,9 @@ def test_matching_property(pattern: str, name: str) -> None:
 
 
 def test_missing_packages_say_how_to_install_them() -> None:
+    expect("json")
+    with pytest.raises(MissingPackage, match=r"'no_such_package'.*not installed.*pip install no_"):
+        expect("no_such_package")
     assert is_installed("json") and not is_installed("no_such_package")
     assert not is_installed("no_such_package.inside")
     with pytest.raises(MissingPackage, match=r"'no_such_package'.*pip install no_such_package"):

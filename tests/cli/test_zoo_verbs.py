@@ -62,7 +62,10 @@ def towers(monkeypatch: pytest.MonkeyPatch) -> None:
             image, text = (
                 Network(card.name, model, TorchBackend("cpu", takes=takes), record, card)
                 for model, takes, record in zip(
-                    (nn.Flatten(), Reader()), ("images", "tokens"), records, strict=True
+                    (nn.Sequential(nn.Conv2d(3, 1, 1, bias=False), nn.PReLU(1)), Reader()),
+                    ("images", "tokens"),
+                    records,
+                    strict=True,
                 )
             )
             return replace(image, text=text)
@@ -84,17 +87,24 @@ def test_what_is_not_installed_or_not_listed_is_said_below_the_table(
     further, absent = result.err.splitlines()
     assert "'hub' takes further names" in further and "hub/NAME" in further
     assert absent == "The source 'absent' is not installed: pip install \".[tomorrow]\"."
+    assert run("models", "hub/*").err.count("\n") == 1  # nothing on sources that were not asked
     none = run("models", "zz*", "--source", "hub")
     assert none.code == 0 and "takes further names" in none.err
     unknown = run("models", "hub/vers")
     assert unknown.code == 1 and "Nearest: hub/version.2" in unknown.err
     assert 'pip install ".[tomorrow]"' in " ".join(unknown.err.split())
-    missing = run("models", "--source", "absent")
-    assert missing.code == 1 and 'pip install ".[tomorrow]"' in " ".join(missing.err.split())
+    for question in (["--source", "absent"], ["absent/*"]):
+        missing = run("models", *question)
+        assert missing.code == 1 and 'pip install ".[tomorrow]"' in " ".join(missing.err.split())
+
+
+def test_parameters_are_counted_where_the_card_does_not_tell(run: Run, towers: None) -> None:
+    assert json.loads(run("model", "hub/clip", "--json").out)["parameters"] == 4
+    assert "parameters     4" in run("model", "hub/clip").out
 
 
 def test_the_modules_of_the_text_tower(run: Run, towers: None) -> None:
-    assert [*modules(run, "hub/clip")] == ["output"]
+    assert [*modules(run, "hub/clip")] == ["0", "1", "output"]
     found = modules(run, "hub/clip", "--text")
     assert found["words"]["shape"] == [3, 6] and found["output"]["shape"] == [6]
     assert "an input of 3 tokens" in " ".join(run("modules", "hub/clip", "--text").err.split())

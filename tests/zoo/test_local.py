@@ -65,10 +65,27 @@ def test_a_preprocessing_is_needed():
         wrap_model(Mine(), None)
 
 
+def test_parameters_are_counted():
+    assert wrap_model(Mine(), Preprocessing()).card.parameters == 4 * 3 * 9 + 4
+    assert wrap_model(nn.LazyLinear(3), Preprocessing()).card.parameters is None
+
+
+def test_a_model_of_keras():
+    keras = pytest.importorskip("keras")
+    layers = [keras.layers.Input((16, 16, 3)), keras.layers.Conv2D(4, 3, name="conv")]
+    model = keras.Sequential(layers)
+    network = wrap_model(model, Preprocessing(divisor=1.0), name="mine")
+    assert network.card.parameters == 4 * 3 * 9 + 4
+    images = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3), np.uint8)
+    found = tv.extract_features(network, images, "conv")["conv"]
+    expected = keras.ops.convert_to_numpy(model(images.astype(np.float32)))
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-3)
+
+
 def test_a_keras_model_goes_to_keras_though_it_is_a_module_of_torch_too(monkeypatch):
     """As on Keras' torch engine; a made-up Keras, so that none is needed."""
     keras, backend = ModuleType("keras"), ModuleType("thingsvision.backends.keras")
-    keras.Model = type("Model", (nn.Module,), {})
+    keras.Model = type("Model", (nn.Module,), {"built": False})
     backend.KerasBackend = lambda device: ("the backend of Keras", device)
     monkeypatch.setitem(sys.modules, "keras", keras)
     monkeypatch.setitem(sys.modules, "thingsvision.backends.keras", backend)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ..errors import InvalidArgument
 from ..optional import require
+from .neighbours import import_triton
 
 # What TensorFlow logs below this is about its own business: 0 all, 1 no information, 2 no
 # warnings, 3 no errors.
@@ -47,6 +48,7 @@ def quietly() -> Iterator[None]:
 
 def _imported() -> Any:
     with quietly():
+        import_triton()
         module = require("keras")
         if module.config.backend() == "tensorflow":
             # Looking for devices is what some libraries complain about.

@@ -30,7 +30,7 @@ def models(pattern: str, source: str | None, style: str | None) -> None:
 
     cards = describe_models(pattern, source)
     others = open_sources(pattern, source)
-    if not cards and len(others) != 1:
+    if not cards and not (len(others) == 1 and "*" in pattern):
         raise unknown_model(pattern if source is None else f"{source}/{pattern}")
     rows = [
         {

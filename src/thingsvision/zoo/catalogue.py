@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from ..backends.neighbours import settle
 from ..errors import (
     InvalidArgument,
     ThingsvisionError,
@@ -139,6 +140,7 @@ def find_model(name: str) -> tuple[Source, str, str | None]:
     InvalidArgument
         If several sources have it; the full spellings are named.
     """
+    settle()  # before a source imports its library
     if is_factory(name):
         return FILES, name, None
     label, slash, rest = name.partition("/")
@@ -247,6 +249,7 @@ def _asked(pattern: str, source: str | None) -> list[str]:
 
 def _all_names(asked: Sequence[str] = ()) -> Iterator[tuple[str, Source, list[str]]]:
     """Yield label, source and names; of all sources, those that fail become warnings."""
+    settle()
     yield from ((label, SOURCES[label], _names(label, SOURCES[label])) for label in asked)
     for label, source in () if asked else SOURCES.working():
         try:

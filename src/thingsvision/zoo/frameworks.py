@@ -63,7 +63,7 @@ def _keras(model: Any, device: str | None) -> Backend:
 
 def _torch_parameters(model: Any) -> int | None:
     try:
-        return sum(parameter.numel() for parameter in model.parameters())
+        return sum(int(parameter.numel()) for parameter in model.parameters())
     except ValueError:  # those of lazy layers have no shape before a first pass
         return None
 
