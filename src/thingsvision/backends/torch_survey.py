@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from .base import Module, Output, Path, Survey
+from .torch_tokens import token_layout
 
 
 class Trace:
@@ -59,7 +60,8 @@ def survey_from(
     """Compare passes of two and three images, and of larger images, to tell the axes apart."""
     two, three, bigger = passes
     order = {key: position for position, key in enumerate(two.shapes)}
-    tokens = _token_counts(model, two)
+    layout = token_layout(model, _sequences(model, two, three), _maps(model, two))
+    tokens = _token_counts(model, two) | ({layout.count, layout.patches} if layout else set())
     modules = []
     for name, module in model.named_modules():
         outputs = []
@@ -84,7 +86,7 @@ def survey_from(
         axes = ("feature",) if len(shape) == 2 else name_axes(None, shape[1:], None, tokens)
         batch_axis = 0 if shape[:1] == (2,) else None
         given = Output(call, (), shape[1:], axes, batch_axis, order[classifier, call])
-    return Survey(tuple(modules[1:]), modules[0], classifier, given, aliases, method)
+    return Survey(tuple(modules[1:]), modules[0], classifier, given, aliases, method, layout)
 
 
 def _batch_axis(
@@ -98,6 +100,24 @@ def _batch_axis(
         return None
     sequence_first = getattr(module, "batch_first", None) is False
     return changed[0] if changed == [0] or (changed == [1] and sequence_first) else None
+
+
+def _sequences(model: nn.Module, two: Trace, three: Trace) -> Iterator[int]:
+    """Find the lengths of what may be sequences of tokens: rows of numbers for each image."""
+    kinds = dict(model.named_modules())
+    for (name, call), shapes in two.shapes.items():
+        for path, shape in shapes.items():
+            axis = _batch_axis(kinds[name], shape, three.shapes.get((name, call), {}).get(path))
+            if axis is not None and len(shape) == 3:
+                yield _without(shape, axis)[0]
+
+
+def _maps(model: nn.Module, trace: Trace) -> Iterator[tuple[int, int]]:
+    """Find the heights and widths of what convolutions gave back."""
+    kinds = dict(model.named_modules())
+    for (name, _), shapes in trace.shapes.items():
+        if isinstance(kinds[name], nn.Conv2d):
+            yield from ((shape[-2], shape[-1]) for shape in shapes.values())
 
 
 def _token_counts(model: nn.Module, trace: Trace) -> set[int]:

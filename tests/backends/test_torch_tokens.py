@@ -1,0 +1,130 @@
+"""Tokens before the patches, in the vision transformers of four libraries."""
+
+import numpy as np
+import pytest
+import timm
+import torch
+from torchvision.models import VisionTransformer
+
+import thingsvision as tv
+from thingsvision.errors import InvalidArgument
+from thingsvision.reduction import TokenLayout
+
+REGISTER = "register"
+
+
+def wrapped(model, size):
+    torch.manual_seed(0)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    return tv.wrap_model(model.eval(), tv.Preprocessing(resize=(size, size)))
+
+
+def images(size, count=2):
+    return np.random.default_rng(0).integers(0, 255, (count, size, size, 3), np.uint8)
+
+
+def tensors(pictures):
+    return torch.from_numpy(pictures.transpose(0, 3, 1, 2).astype(np.float32) / 255)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "prefix", "patches"),
+    [
+        ("vit_tiny_patch16_224", {"img_size": 64}, ("cls",), 16),
+        ("deit_tiny_distilled_patch16_224", {"img_size": 64}, ("cls", "distillation"), 16),
+        ("vit_small_patch14_reg4_dinov2", {"img_size": 56}, ("cls", *[REGISTER] * 4), 16),
+        ("vit_base_patch16_siglip_224", {"img_size": 64}, (), 16),
+        ("eva02_tiny_patch14_224", {"img_size": 56}, ("cls",), 16),
+    ],
+)
+def test_timm(name, options, prefix, patches):
+    model = timm.create_model(name, depth=2, **options)
+    network = wrapped(model, options["img_size"])
+    assert network.modules().tokens == TokenLayout(prefix, patches)
+    assert model.num_prefix_tokens == len(prefix)  # the library's own count
+    pictures = images(options["img_size"])
+    block = tv.extract_features(network, pictures, "blocks.1", reduction="mean-of-patches")
+    with torch.no_grad():
+        truth = model.blocks(
+            model.norm_pre(model.patch_drop(model._pos_embed(model.patch_embed(tensors(pictures)))))
+        ) if "eva" not in name else None  # fmt: skip
+    if truth is not None:
+        wanted = truth[:, model.num_prefix_tokens :].mean(1)
+        np.testing.assert_allclose(block["blocks.1"], wanted, rtol=1e-4, atol=1e-5)
+    if "cls" not in prefix:
+        with pytest.raises(InvalidArgument, match="without a CLS token"):
+            tv.extract_features(network, pictures, "blocks.1", reduction="cls")
+    with pytest.raises(InvalidArgument, match="patches alone"):
+        tv.extract_features(network, pictures, "patch_embed", reduction="cls")
+
+
+def test_the_cls_token_is_what_the_classifier_is_given():
+    network = wrapped(VisionTransformer(32, 8, 2, 2, 24, 32), 32)
+    assert network.modules().tokens == TokenLayout(("cls",), 16)
+    found = tv.extract_features(
+        network, images(32), ["encoder.ln", "penultimate"], reduction={"encoder.ln": "cls"}
+    )
+    np.testing.assert_array_equal(found["encoder.ln"], found["penultimate"])
+
+
+def test_open_clip():
+    transformer = pytest.importorskip("open_clip.transformer")
+    model = transformer.VisionTransformer(32, 8, 24, 2, 2, 2.0, output_dim=6)
+    network = wrapped(model, 32)
+    assert network.modules().tokens == TokenLayout(("cls",), 16)
+    name = "transformer.resblocks.1"
+    found = tv.extract_features(network, images(32), [name, "output"], reduction={name: "cls"})
+    with torch.no_grad():  # what open_clip itself makes of the CLS token
+        embedded = model.ln_post(torch.from_numpy(np.asarray(found[name]))) @ model.proj
+    np.testing.assert_allclose(found["output"], embedded, rtol=1e-4, atol=1e-5)
+
+
+HF = {
+    "ViT": (("cls",), {}),
+    "DeiT": (("cls", "distillation"), {}),
+    "Dinov2WithRegisters": (("cls", *[REGISTER] * 3), {"num_register_tokens": 3}),
+    "DINOv3ViT": (("cls", *[REGISTER] * 3), {"num_register_tokens": 3}),
+    "SiglipVision": ((), {}),
+    "CLIPVision": (("cls",), {}),
+}
+
+
+@pytest.mark.parametrize("name", HF)
+def test_hugging_face(name):
+    transformers = pytest.importorskip("transformers")
+    prefix, options = HF[name]
+    config = getattr(transformers, f"{name}Config")(
+        hidden_size=24, num_hidden_layers=2, num_attention_heads=2, intermediate_size=36,
+        image_size=32, patch_size=8, **options,
+    )  # fmt: skip
+    network = wrapped(getattr(transformers, f"{name}Model")(config), 32)
+    assert network.modules().tokens == TokenLayout(prefix, 16)
+    address = "output[last_hidden_state]"
+    axes = network.modules().resolve([address])[0].axes
+    assert axes == ("stimulus", "token", "channel")
+    whole = np.asarray(tv.extract_features(network, images(32), address)[address])
+    found = tv.extract_features(network, images(32), address, reduction="mean-of-patches")
+    np.testing.assert_allclose(
+        found[address], whole[:, len(prefix) :].mean(1), rtol=1e-5, atol=1e-6
+    )
+
+
+def test_masked_tokens_do_not_add_up():
+    transformers = pytest.importorskip("transformers")
+    config = transformers.ViTMAEConfig(
+        hidden_size=24, num_hidden_layers=1, num_attention_heads=2, intermediate_size=36,
+        image_size=32, patch_size=8,
+    )  # fmt: skip
+    network = wrapped(transformers.ViTMAEModel(config), 32)
+    with pytest.raises(InvalidArgument, match="is not known"):
+        tv.extract_features(network, images(32), "layernorm", reduction="cls")
+
+
+def test_convolutional_networks_have_no_tokens():
+    network = wrapped(timm.create_model("resnet10t"), 64)
+    assert network.modules().tokens is None
+    found = tv.extract_features(network, images(64), "layer2", reduction="mean")
+    assert found["layer2"].shape == (2, 128)
+    with pytest.raises(InvalidArgument, match="no sequence of tokens"):
+        tv.extract_features(network, images(64), "layer2", reduction="cls")
