@@ -47,8 +47,8 @@ def quietly() -> Iterator[None]:
 
 
 def _imported() -> Any:
+    import_triton()
     with quietly():
-        import_triton()
         module = require("keras")
         if module.config.backend() == "tensorflow":
             # Looking for devices is what some libraries complain about.

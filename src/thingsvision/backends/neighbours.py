@@ -14,8 +14,8 @@ def import_triton() -> None:
     """Import Triton so that TensorFlow's symbols are not taken for its own.
 
     PyTorch imports its compiler Triton late, e.g. when torchvision is imported, or when shapes are
-    computed on the meta device. Where TensorFlow was imported before, that ends the process with a segmentation fault (seen
-    with TensorFlow 2.21 and Triton 3.8 on Linux).
+    computed on the meta device. Where TensorFlow was imported before, that ends the process with
+    a segmentation fault (seen with TensorFlow 2.21 and Triton 3.8 on Linux).
     """
     if "triton" in sys.modules or not is_installed("triton"):
         return

@@ -27,10 +27,11 @@ SOURCES = Registry(
     {
         "torchvision": "thingsvision.zoo.torchvision:SOURCE",
         "checkpoints": "thingsvision.zoo.checkpoints:SOURCE",
+        "keras": "thingsvision.zoo.keras:SOURCE",
     },
     group="thingsvision.sources",
     # The package that a source cannot do without, where a plain installation lacks it.
-    needs={},
+    needs={"keras": "keras"},
 )
 
 WEIGHTS_SUFFIXES = (".pth", ".pt", ".ckpt", ".bin", ".tar", ".safetensors", ".th", ".h5", ".keras")
