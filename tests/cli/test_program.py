@@ -136,6 +136,9 @@ def test_an_unknown_verb_names_the_nearest(run: Run, typed: str, meant: str) -> 
         ["extract", "alexnet", "images", "-m", "x", "-o", "y", "--crop", "0x5"],
         ["extract", "alexnet", "images", "-m", "x", "-o", "y", "--resize", "-5"],
         ["rdm", "out", "--images", "images"],
+        [*EXTRACT, "--project", "0"],
+        [*EXTRACT, "--project", "output=few"],
+        [*EXTRACT, "--project", "5", "--project", "6"],
         [*EXTRACT, "--reduction", "a=flatten", "--reduction", "flatten", "--reduction", "a="],
     ],
 )

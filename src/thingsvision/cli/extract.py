@@ -40,14 +40,33 @@ def read_reductions(
     """Read ``NAME`` for all modules, and ``PATTERN=NAME`` for those that match."""
     from ..reduction import REDUCTIONS
 
-    rules: dict[str, str] = {}
-    for value in sorted(values, key=lambda value: "=" not in value):  # that for all comes last
-        pattern, _, name = value.rpartition("=")
+    rules = _rules(values)
+    for name in rules.values():
         require_name("reduction", name, REDUCTIONS)
-        if rules.setdefault(pattern or "*", name) != name:
-            both = f"{rules[pattern or '*']!r} and {name!r}"
-            raise click.BadParameter(f"{both} were given for {pattern or 'all modules'}.")
     return rules["*"] if list(rules) == ["*"] else rules or None
+
+
+def read_projections(
+    ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
+) -> int | dict[str, int] | None:
+    """Read ``K`` for all modules, and ``PATTERN=K`` for those that match."""
+    rules = {}
+    for pattern, number in _rules(values).items():
+        if not number.isdecimal() or not int(number):
+            raise click.BadParameter(f"{number!r} is no number of features; it is at least 1.")
+        rules[pattern] = int(number)
+    return rules["*"] if list(rules) == ["*"] else rules or None
+
+
+def _rules(values: tuple[str, ...]) -> dict[str, str]:
+    """Split ``PATTERN=VALUE``; a lone value is for all that is left."""
+    rules: dict[str, str] = {}
+    for value in sorted(values, key=lambda value: "=" not in value):
+        pattern, _, wanted = value.rpartition("=")
+        pattern = pattern or "*"
+        if rules.setdefault(pattern, wanted) != wanted:
+            raise click.BadParameter(f"{pattern!r} is to be {rules[pattern]!r} and {wanted!r}.")
+    return rules
 
 
 def read_device(ctx: click.Context, param: click.Parameter, value: str) -> str:
@@ -88,6 +107,7 @@ def read_count(ctx: click.Context, param: click.Parameter, value: int) -> int:
         "thingsvision extract checkpoints/efficientnet_lite0 images -m blocks.5 -o out",
         'thingsvision extract alexnet images -m "*" -o all --random --dry-run',
         "thingsvision extract networks.py:make_network images -m output -o mine",
+        'thingsvision extract alexnet images -m "feat*" -o few --random --project 100',
     ),
 )
 @click.argument("name")
@@ -132,8 +152,16 @@ def read_count(ctx: click.Context, param: click.Parameter, value: int) -> int:
     multiple=True,
     metavar="NAME",
     callback=read_reductions,
-    help="What is kept of an activation, e.g. flatten; PATTERN=NAME for modules that match, "
-    "several times if need be.",
+    help="What is kept of an activation: flatten, mean, max, cls, mean-of-patches or cls+mean; "
+    "PATTERN=NAME for modules that match. May be given several times.",
+)
+@click.option(
+    "--project",
+    multiple=True,
+    metavar="K",
+    callback=read_projections,
+    help="Keep K numbers of each activation, by a sparse random projection; PATTERN=K for "
+    "modules that match.",
 )
 @click.option(
     "--resize", callback=read_size, metavar="N", help="Pixels of the shorter side, or none."
@@ -183,6 +211,7 @@ def extract(
     file_names: str | None,
     flatten: bool,
     reduction: str | dict[str, str] | None,
+    project: int | dict[str, int] | None,
     resize: Any,
     crop: Any,
     interpolation: str | None,
@@ -213,6 +242,7 @@ def extract(
     stimuli = load_stimuli(images, file_names=file_names)
     options: dict[str, Any] = {
         "reduction": reduction,
+        "project": project,
         "flatten": flatten,
         "batch_size": batch_size,
         "seed": seed,
