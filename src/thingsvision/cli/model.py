@@ -60,7 +60,7 @@ def _in_words(card: ModelCard) -> dict[str, Any]:
     lines = {
         "name": card.name,
         "task": card.task,
-        "weights": card.weights or "none: random only",
+        "weights": card.weights or _no_weights(card),
         "other weights": ", ".join(name for name in card.all_weights if name != card.weights),
         "parameters": f"{card.parameters:,}" if card.parameters else "",
         "preprocessing": str(card.preprocessing or ""),
@@ -72,6 +72,10 @@ def _in_words(card: ModelCard) -> dict[str, Any]:
         "not usable": card.refusal,
     }
     return {key: value for key, value in lines.items() if value}
+
+
+def _no_weights(card: ModelCard) -> str:
+    return "your own" if card.name.startswith("local/") else "none: random only"
 
 
 def _classes(names: tuple[str, ...]) -> str:

@@ -211,10 +211,11 @@ def _checked(made: Any, file: Path, wanted: str) -> Network:
     if isinstance(made, Network):
         return made
     known = framework_of(made) is not None
+    function = "make_network" if wanted[:1].isupper() else wanted  # not the name of a class
     hint = "The preprocessing that belongs to it cannot be guessed. " if known else ""
     raise InvalidArgument(
         f"{wanted}() in {_shown(file)} returned a {type(made).__name__}, not a network of "
-        f"thingsvision.wrap_model. {hint}For example:\n{EXAMPLE.format(function=wanted)}"
+        f"thingsvision.wrap_model. {hint}For example:\n{EXAMPLE.format(function=function)}"
     )
 
 
