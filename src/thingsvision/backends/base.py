@@ -341,7 +341,7 @@ class Backend(Protocol):
 
     @property
     def name(self) -> str:
-        """Name the framework."""
+        """Name the framework, e.g. ``"torch"``."""
 
     @property
     def device(self) -> str:

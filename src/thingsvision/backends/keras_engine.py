@@ -7,13 +7,13 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from importlib import import_module
 from typing import Any
 
 from numpy.typing import NDArray
 
 from ..errors import InvalidArgument
-from ..optional import is_installed, require
+from ..optional import require
+from .neighbours import import_triton
 
 # What TensorFlow logs below this is about its own business: 0 all, 1 no information, 2 no
 # warnings, 3 no errors.
@@ -47,18 +47,6 @@ def quietly() -> Iterator[None]:
         del os.environ["TF_CPP_MIN_LOG_LEVEL"]
 
 
-def _load_triton() -> None:
-    """Load Triton, which torchvision imports, before TensorFlow: after it, it ends the process.
-
-    Where TensorFlow was first, PyTorch is left to do without Triton.
-    """
-    if "tensorflow" in sys.modules:
-        sys.modules.setdefault("triton", None)  # type: ignore[arg-type]
-    elif is_installed("triton"):
-        with suppress(ImportError):
-            import_module("triton")
-
-
 @contextmanager
 def computing_on(device: str) -> Iterator[None]:
     """Compute on a device; keep back the warning that graphs are made often, as Keras does."""
@@ -76,7 +64,7 @@ def computing_on(device: str) -> Iterator[None]:
 
 
 def _imported() -> Any:
-    _load_triton()
+    import_triton()
     with quietly():
         module = require("keras")
         if module.config.backend() == "tensorflow":

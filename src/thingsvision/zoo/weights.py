@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from ..backends.neighbours import settle
 from ..errors import ThingsvisionWarning, WeightsError, listing
 from .downloads import cache_folder as cache_folder
 from .downloads import download as download
@@ -379,6 +380,7 @@ def loaded(
 
 def quiet(build: Build, seed: int = 0, **options: Any) -> nn.Module:
     """Build without touching torch's random state, and without the library's warnings."""
+    settle()
     with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
         warnings.simplefilter("ignore", FutureWarning)  # on initialisation
         warnings.simplefilter("ignore", UserWarning)  # and deprecation
