@@ -30,10 +30,11 @@ SOURCES = Registry(
         "timm": "thingsvision.zoo.timm:SOURCE",
         "cornet": "thingsvision.zoo.cornet:SOURCE",
         "keras": "thingsvision.zoo.keras:SOURCE",
+        "openclip": "thingsvision.zoo.openclip:SOURCE",
     },
     group="thingsvision.sources",
     # The package that a source cannot do without, where a plain installation lacks it.
-    needs={"keras": "keras"},
+    needs={"keras": "keras", "openclip": "open_clip"},
 )
 
 WEIGHTS_SUFFIXES = (".pth", ".pt", ".ckpt", ".bin", ".tar", ".safetensors", ".th", ".h5", ".keras")
