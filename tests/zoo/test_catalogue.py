@@ -62,7 +62,7 @@ def plugins(monkeypatch):
 def test_patterns():
     assert list_models("alexnet") == ["torchvision/alexnet"]
     assert list_models("resnet1??") == ["torchvision/resnet101", "torchvision/resnet152"]
-    assert list_models("checkpoints/*") == ["checkpoints/efficientnet_lite0"]
+    assert list_models("checkpoints/*lite0") == ["checkpoints/efficientnet_lite0"]
     assert list_models("*/efficientnet_?*0") == [
         "torchvision/efficientnet_b0", "checkpoints/efficientnet_lite0",
     ]  # fmt: skip
