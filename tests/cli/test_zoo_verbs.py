@@ -116,7 +116,9 @@ def test_the_verbs_take_functions_in_files(run: Run, place: Path) -> None:
     assert [row["shape"] for row in rows] == [[4, 20, 20]] * 3
     assert "This is no result." in result.err
     shown = run("model", "networks.py:make_network")
-    assert shown.code == 0 and "weights        your own" in shown.out and "centre crop 24" in shown.out
+    assert (
+        shown.code == 0 and "weights        your own" in shown.out and "centre crop 24" in shown.out
+    )
 
 
 def test_models_of_all_sources_fit_the_terminal(run: Run) -> None:
