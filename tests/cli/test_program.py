@@ -250,8 +250,8 @@ def test_warnings_and_messages_are_plain_lines_said_once(
         return {"mine/net": ModelCard("mine/net")}
 
     monkeypatch.setattr("thingsvision.zoo.catalogue.describe_models", chat)
-    monkeypatch.setattr("thingsvision.zoo.catalogue.missing_sources", list)
-    monkeypatch.setattr("thingsvision.zoo.catalogue.open_sources", list)
+    monkeypatch.setattr("thingsvision.zoo.catalogue.missing_sources", lambda *_: [])
+    monkeypatch.setattr("thingsvision.zoo.catalogue.open_sources", lambda *_: [])
     note, last = run("models").err.splitlines()
     assert note.startswith("Note: ") and "notes.txt" in note
     assert last == "ours"
