@@ -198,6 +198,38 @@ def test_shapes_that_follow_the_content_are_refused():
         run(model, ["content.0"], pictures() * 9)
 
 
+class Each(layers.Layer):
+    """Calls a layer for each row of a table, in a loop of the engine: tensors have no numbers."""
+
+    def __init__(self, inner, **options):
+        super().__init__(**options)
+        self.inner = inner
+
+    def build(self, shape):
+        self.inner.build(shape)
+
+    def call(self, x):
+        rows = ops.vectorized_map(self.inner, ops.transpose(x, (1, 0, 2)))
+        return ops.transpose(rows, (1, 0, 2))
+
+
+def test_layers_inside_a_loop_of_the_engine_are_refused_by_name():
+    each = Each(layers.Dense(2), name="each")
+    model = through(layers.Reshape((SIZE[0], -1)), each)
+    whole = run(model, ["each"])["each"]
+    assert np.array_equal(whole, ops.convert_to_numpy(model(pictures())))
+    with pytest.raises(ModuleError, match=r"each\.inner.*Ask for"):
+        run(model, ["each.inner"], full=True)
+
+
+def test_time_steps_of_a_recurrent_layer_are_refused_as_one():
+    rnn = layers.RNN(layers.SimpleRNNCell(3), name="rnn")
+    model = through(layers.Reshape((SIZE[0], -1)), rnn)
+    assert run(model, ["rnn"], full=True)["rnn"].shape == (3, 3)
+    with pytest.raises(ModuleError, match=r"rnn\.cell"):
+        run(model, ["rnn.cell"], full=True)
+
+
 def refusal(model, module="output", size=SIZE):
     with pytest.raises(ModuleError) as caught:
         BACKEND.modules(model, size).resolve([module])
@@ -212,6 +244,11 @@ def test_refusals():
     half.course = lambda content, images: content[0](images)
     assert "'content.0' is not built" in refusal(half)
     assert not half.content[0].built
+    graph = through(layers.Conv2D(2, 3, name="conv"))
+    captures = BACKEND.modules(graph, SIZE).resolve(["conv"])
+    graph.get_layer("conv").built = False
+    with pytest.raises(ModuleError, match="'conv' is not built"):
+        BACKEND.run(graph, pictures(), captures, {})
     a, b = keras.Input((4, 4, 3), name="left"), keras.Input((4, 4, 3), name="right")
     assert "has 2 inputs (left, right)" in refusal(keras.Model([a, b], layers.Add()([a, b])))
     fixed = through(layers.Flatten(), layers.Dense(2))

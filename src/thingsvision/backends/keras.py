@@ -137,12 +137,7 @@ class KerasBackend:
         if _is_channels_first(model, layers):
             batch = np.ascontiguousarray(batch.transpose(0, 3, 1, 2))
         with self._scope():
-            graph = None if full else graph_of(model, layers, captures, batch.shape[1:])
-            calls: Counter[str] | None = None
-            if graph is not None:
-                found = graph(keras.ops.convert_to_tensor(batch))
-            else:
-                found, calls = _step_by_step(model, layers, batch, captures, seed, full)
+            found, calls = _pass(model, layers, batch, captures, seed, full)
             arrays = {
                 capture.address: found[place(capture), capture.path]
                 for capture in captures
@@ -179,7 +174,7 @@ def _reason(error: Exception) -> str:
     return (telling or lines or [type(error).__name__])[0]
 
 
-def _step_by_step(
+def _pass(
     model: Any,
     layers: Layers,
     batch: NDArray[Any],
@@ -187,15 +182,20 @@ def _step_by_step(
     seed: int,
     full: bool,
 ) -> tuple[Found, Counter[str]]:
+    """Run a graph where there is one, and else step by step; give calls of full passes."""
+    images = keras.ops.convert_to_tensor(batch.copy())
     taker = Taker(captures, stop=not full, copy=to_numpy)
     try:
+        graph = None if full else graph_of(model, layers, captures, batch.shape[1:])
+        if graph is not None:
+            return graph(images), Counter()
         with (
             left_as_found(model),
             seeded(seed, model),
             suppress(Stop),
             watched(layers, taker.before, taker.after),
         ):
-            model(keras.ops.convert_to_tensor(batch.copy()), training=False)
+            model(images, training=False)
     except Unbuilt as layer:
         raise unbuilt(str(layer)) from None
     return taker.found, taker.calls
