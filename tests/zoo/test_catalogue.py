@@ -93,7 +93,7 @@ def test_spellings(spelling, model, weights):
 @pytest.mark.parametrize(
     ("spelling", "near"),
     [
-        ("resnet5", "torchvision/resnet50"),
+        ("alexne", "torchvision/alexnet"),
         ("torchvision/alexnets", "torchvision/alexnet"),
         ("torchvison/alexnet", "torchvision/alexnet"),
         ("checkpoints/efficientnet_lite", "checkpoints/efficientnet_lite0"),
