@@ -16,7 +16,7 @@ import numpy as np
 from . import __version__
 
 _ABSENT = object()
-PACKAGES = ("torch", "torchvision", "timm", "numpy", "pillow")
+PACKAGES = ("torch", "torchvision", "timm", "numpy", "pillow", "scikit-learn")
 
 
 def digest(data: bytes | bytearray | memoryview) -> str:
