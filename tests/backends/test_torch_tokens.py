@@ -222,6 +222,22 @@ def test_a_cls_token_that_joins_late_is_not_looked_for_before():
     np.testing.assert_array_equal(late["norm"], late["head_drop"])  # pooled by timm itself
 
 
+@pytest.mark.parametrize("name", ["swin_tiny_patch4_window7_224", "swinv2_cr_tiny_ns_224"])
+def test_maps_of_windows_are_maps(name):
+    model = timm.create_model(name, depths=(1, 1, 1, 1))
+    before = (str(model), model.patch_embed.img_size)
+    survey = TorchBackend().modules(model, (224, 224))
+    captures = survey.resolve(["patch_embed.proj", "stages.1" if "cr" in name else "layers.1"])
+    first_or_last = {("channel", "height", "width"), ("height", "width", "channel")}
+    assert {capture.axes[1:] for capture in captures} <= first_or_last
+    assert (str(model), model.patch_embed.img_size) == before  # it was a copy that grew
+    mean = bind_reductions(
+        {c.address: Activation(c.axes, c.shape) for c in captures},
+        {c.address: "mean" for c in captures},
+    )
+    assert [bound.shape for bound in mean.values()] == [(96,), (192,)]
+
+
 def refuses_tokens(model, length, address):
     survey = TorchBackend(takes="tokens").modules(model.eval(), (length,))
     capture = survey.resolve([address])[0]
