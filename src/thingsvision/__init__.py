@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .rsa.rdm import RDM, compute_rdm, load_rdm
     from .stimuli import StimulusSet, load_stimuli
     from .store import open_features
-    from .zoo import list_models, load_model, wrap_model
+    from .zoo import list_models, load_model, load_models, wrap_model
 
 _HOMES = {
     "Features": "features",
@@ -30,6 +30,7 @@ _HOMES = {
     "extract_features": "extraction",
     "list_models": "zoo",
     "load_model": "zoo",
+    "load_models": "zoo",
     "load_rdm": "rsa.rdm",
     "load_stimuli": "stimuli",
     "open_features": "store",
@@ -48,6 +49,7 @@ __all__ = [
     "extract_features",
     "list_models",
     "load_model",
+    "load_models",
     "load_rdm",
     "load_stimuli",
     "open_features",

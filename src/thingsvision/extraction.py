@@ -357,7 +357,7 @@ def _warn_of_padding(preprocessing: Preprocessing, stimuli: StimulusSet) -> None
     if padded:
         warnings.warn(
             f"{len(padded)} images are smaller than the crop {preprocessing.crop} when they are "
-            f"resized, and get a black border: {listing(padded, 3)}. If that is not wanted, give "
+            f"resized, and are padded: {listing(padded, 3)}. If that is not wanted, give "
             "a larger resize or a smaller crop.",
             ThingsvisionWarning,
             stacklevel=4,

@@ -339,7 +339,9 @@ class Backend(Protocol):
     ``modules`` tells what can be had; ``run`` gets it. A model is left as it was found.
     """
 
-    name: str
+    @property
+    def name(self) -> str:
+        """Name the framework, e.g. ``"torch"``."""
 
     @property
     def device(self) -> str:
