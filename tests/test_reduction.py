@@ -84,7 +84,12 @@ def test_every_reduction_has_a_truth(name):
 def test_whole_numbers_have_means_too():
     whole = np.arange(24).reshape(1, 3, 4, 2)
     assert np.array_equal(bound(MAP, "mean").apply(whole), whole.mean((2, 3)))
-    assert bound(MAP, "mean").apply(torch.from_numpy(whole)).dtype.is_floating_point
+    assert bound(MAP, "mean").apply(torch.from_numpy(whole)).dtype == torch.float32
+    truths = whole > 7
+    assert np.array_equal(bound(MAP, "max").apply(torch.from_numpy(truths)), truths.max((2, 3)))
+    tensorflow = pytest.importorskip("tensorflow")
+    found = bound(MAP, "mean").apply(tensorflow.constant(whole))
+    assert np.array_equal(found, whole.mean((2, 3)))
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import os
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from operator import index
 from typing import Any
@@ -30,6 +30,7 @@ from .reduction import (
     BoundReduction,
     Reduce,
     Reduction,
+    TokenLayout,
     bind_reductions,
     reductions_for,
 )
@@ -60,6 +61,8 @@ class Plan:
         What happens to each module's activation, by address.
     projections : dict of str to Projection
         Those that are among the reductions.
+    tokens : TokenLayout or None
+        Which tokens come before those of patches, as reductions of tokens take them.
     size : tuple of int
         Height and width of the network's input, or the shape of a text's tokens.
     batch_size : int
@@ -73,6 +76,7 @@ class Plan:
     captures: tuple[Capture, ...]
     reductions: Mapping[str, BoundReduction]
     projections: Mapping[str, Projection]
+    tokens: TokenLayout | None
     size: tuple[int, ...]
     batch_size: int
     seed: int
@@ -140,6 +144,7 @@ class Plan:
             "input_size": list(self.size),
             "framework": self.network.backend.name,
             "device": self.network.backend.device,
+            "tokens": asdict(self.tokens) if self.tokens else None,
             "versions": versions(),
         }
 
@@ -201,7 +206,10 @@ def plan(
     activations = {c.address: Activation(c.axes, c.shape, survey.tokens) for c in captures}
     bound = bind_reductions(activations, reductions_for(list(activations), wanted))
     reductions, projections = bind_projections(bound, project, seed)
-    return Plan(network, stimuli, tuple(captures), reductions, projections, size, batch_size, seed)
+    return Plan(
+        network, stimuli, tuple(captures), reductions, projections, survey.tokens, size,
+        batch_size, seed,
+    )  # fmt: skip
 
 
 def extract_features(

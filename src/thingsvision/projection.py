@@ -5,9 +5,11 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property
 from math import sqrt
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -23,18 +25,23 @@ class Projection:
 
     Each new feature is a sum of few old ones with random signs, :math:`y = R x` with entries
     :math:`\pm\sqrt{s / k}`, each with probability :math:`1 / 2s`, else 0, and
-    :math:`s = \sqrt d`. Squared distances keep their expectation; their relative error has a
-    standard deviation of about :math:`\sqrt{2 / k}`, that of distances about
-    :math:`1 / \sqrt{2 k}`. Both hold while no few features make up most of a difference
-    (Achlioptas 2003, doi:10.1016/S0022-0000(03)00025-4; Li, Hastie & Church 2006,
-    doi:10.1145/1150402.1150436).
+    :math:`s = \sqrt d`. Squared distances keep their expectation; for a difference :math:`u`
+    the variance of their relative error is :math:`(2 + (s - 3) \sum u_j^4 / (\sum u_j^2)^2) / k`
+    (Li, Hastie & Church 2006, doi:10.1145/1150402.1150436, lemma 1; after Achlioptas 2003,
+    doi:10.1016/S0022-0000(03)00025-4). Where the difference is spread over many more than
+    :math:`s / 2` features, the second term vanishes, and the standard deviation is about
+    :math:`\sqrt{2 / k}`, that of distances half of it, :math:`1 / \sqrt{2 k}`. Where fewer
+    features make up the difference, the error is larger than that.
+
+    It draws about :math:`k \sqrt d` entries of eight bytes once, and a batch costs as many
+    multiplications for each stimulus and a copy of itself in memory.
 
     Parameters
     ----------
     n_features : int
         What an activation has, laid out in one row: ``d``.
     n_components : int
-        What it gets: ``k``.
+        What is left: ``k``. If ``d`` is no larger, rows are kept as they are.
     seed : int
         Of the matrix, which depends on nothing but these three numbers.
 
@@ -49,28 +56,63 @@ class Projection:
     seed: int
 
     @property
-    def distance_error(self) -> float:
-        """Expected standard deviation of the relative error of distances."""
-        return 1 / sqrt(2 * self.n_components)
+    def is_needed(self) -> bool:
+        """Whether there are more features than shall be left."""
+        return self.n_features > self.n_components
 
     @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the result for one stimulus."""
+        return (min(self.n_features, self.n_components),)
+
+    @property
+    def distance_error(self) -> float:
+        """Expected standard deviation of the relative error of distances."""
+        return 1 / sqrt(2 * self.n_components) if self.is_needed else 0.0
+
+    @cached_property
     def matrix(self) -> Any:
-        """The matrix, sparse, shape ``(n_components, n_features)``."""
-        return _matrix(self.n_features, self.n_components, self.seed)
+        """The matrix, sparse, float32, shape ``(n_components, n_features)``."""
+        from sklearn.random_projection import SparseRandomProjection
+
+        # Fitting looks at the shape alone; this needs no memory.
+        shape = np.broadcast_to(np.float32(0), (1, self.n_features))
+        drawn = SparseRandomProjection(self.n_components, random_state=self.seed).fit(shape)
+        return sparse.csr_matrix(drawn.components_, dtype=np.float32)
 
     def __call__(self, batch: Any) -> Any:
         """Project a batch, shape ``(n_stimuli, ...)``; tensors of PyTorch on their device.
 
-        The same numbers come out whatever other rows are in the batch.
+        The processor adds up each number in one fixed order, so that the same come out to the
+        bit whatever other rows are in the batch. CUDA adds in float64, in an order of its own,
+        and rounds to float32.
         """
         rows = flatten(batch)
+        if not self.is_needed:
+            return rows
         torch = sys.modules.get("torch")
-        if torch is not None and isinstance(rows, torch.Tensor):
-            if rows.device.type == "mps":  # which has no sparse products
-                return torch.from_numpy(self(rows.cpu().numpy()))
-            return _on_device(self, rows.device, torch).matmul(rows.float().T).T.contiguous()
-        rows = np.asarray(rows, np.float32)
-        return np.ascontiguousarray((self.matrix @ rows.T).T)
+        if torch is None or not isinstance(rows, torch.Tensor):
+            rows = np.asarray(rows, np.float32)
+            return np.ascontiguousarray((self.matrix @ rows.T).T)
+        if rows.device.type in ("cpu", "mps"):  # the latter has no sparse products
+            return torch.from_numpy(self(rows.float().cpu().numpy()))
+        return self._on_device(rows, torch)
+
+    def _on_device(self, rows: Any, torch: Any) -> Any:
+        if rows.device not in self._placed:
+            matrix = self.matrix.astype(np.float64)
+            parts = (
+                torch.from_numpy(part) for part in (matrix.indptr, matrix.indices, matrix.data)
+            )
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)  # on the state of sparse tensors
+                made = torch.sparse_csr_tensor(*parts, matrix.shape)
+            self._placed[rows.device] = made.to(rows.device)
+        return self._placed[rows.device].matmul(rows.double().T).T.float().contiguous()
+
+    @cached_property
+    def _placed(self) -> dict[Any, Any]:
+        return {}
 
     def to_dict(self) -> dict[str, Any]:
         """Give the values as they are written to ``meta.json``."""
@@ -78,6 +120,7 @@ class Projection:
             "features": self.n_features,
             "components": self.n_components,
             "seed": self.seed,
+            "projected": self.is_needed,
             "relative error of distances (s.d.)": round(self.distance_error, 6),
         }
 
@@ -102,50 +145,35 @@ def bind_projections(
     reductions : dict of str to BoundReduction
         Reductions with what follows them.
     projections : dict of str to Projection
-        Those that are applied.
+        Of all modules that were asked to have fewer features, those that have few already too.
+        Modules of equal size share one.
 
     Raises
     ------
     InvalidArgument
         If a number is less than 1, or a pattern matches no module.
     """
-    reductions, projections = {}, {}
+    reductions, projections = dict(bound), {}
+    shared: dict[Projection, Projection] = {}
     for address, count in chosen_for("project", list(bound), project).items():
         if count is None:
-            reductions[address] = bound[address]
             continue
-        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-            raise InvalidArgument(f"project is {count!r}; it is a number of features, at least 1.")
         first = bound[address]
-        n_features = int(np.prod(first.shape, dtype=np.int64))
-        last: Reduce = flatten
-        if n_features > count:
-            last = projections[address] = Projection(n_features, count, seed)
+        wanted = Projection(int(np.prod(first.shape, dtype=np.int64)), _components(count), seed)
+        last = projections[address] = shared.setdefault(wanted, wanted)
         reductions[address] = BoundReduction(
             first.name, _one_after_the_other(first.apply, last), ("stimulus", "feature"),
-            (min(n_features, count),),
+            last.shape,
         )  # fmt: skip
     return reductions, projections
 
 
+def _components(count: Any) -> int:
+    with suppress(TypeError):
+        if not isinstance(count, bool) and index(count) >= 1:
+            return index(count)
+    raise InvalidArgument(f"project is {count!r}; it is a number of features, at least 1.")
+
+
 def _one_after_the_other(first: Reduce | None, then: Reduce) -> Reduce:
     return then if first is None else lambda batch: then(first(batch))
-
-
-@lru_cache(maxsize=32)
-def _matrix(n_features: int, n_components: int, seed: int) -> Any:
-    from sklearn.random_projection import SparseRandomProjection
-
-    # Fitting looks at the shape alone; this needs no memory.
-    shape = np.broadcast_to(np.float32(0), (1, n_features))
-    drawn = SparseRandomProjection(n_components, random_state=seed).fit(shape)
-    return sparse.csr_matrix(drawn.components_, dtype=np.float32)
-
-
-@lru_cache(maxsize=32)
-def _on_device(projection: Projection, device: Any, torch: Any) -> Any:
-    matrix = projection.matrix
-    parts = (torch.from_numpy(part) for part in (matrix.indptr, matrix.indices, matrix.data))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # on the state of torch's sparse tensors
-        return torch.sparse_csr_tensor(*parts, matrix.shape).to(device)

@@ -18,7 +18,7 @@ from . import __version__
 _ABSENT = object()
 PACKAGES = (
     "torch", "torchvision", "timm", "keras", "tensorflow", "tensorflow-cpu", "jax", "numpy",
-    "pillow",
+    "pillow", "scikit-learn",
 )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ smaller one; it treats every row alone. Which axes it works on is told by their 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -113,7 +114,14 @@ def _over_space(how: str) -> Callable[[Activation], tuple[Reduce, Axes]]:
 
 
 def _with_fractions(batch: Any) -> Any:
-    return batch if "float" in str(batch.dtype) else batch * 1.0
+    """Give whole numbers and truth values as float32, in whatever way the framework spells it."""
+    if "float" in str(batch.dtype) or "complex" in str(batch.dtype):
+        return batch
+    if hasattr(batch, "astype"):  # NumPy, JAX
+        return batch.astype("float32")
+    if hasattr(batch, "float"):  # PyTorch
+        return batch.float()
+    return sys.modules["tensorflow"].cast(batch, "float32")
 
 
 def _cls(activation: Activation) -> tuple[Reduce, Axes]:

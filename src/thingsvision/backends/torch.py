@@ -224,10 +224,16 @@ class TorchBackend:
         if self.takes == "tokens":
             return Trace()
         height, width = size
-        try:
-            return self._trace(model, 2, (height + 64, width + 128))
-        except Exception:  # networks of one input size refuse another in ways of their own
-            return Trace()
+        larger = (height + 64, width + 128)
+        # Networks of one input size refuse another, in ways of their own.
+        with suppress(Exception):
+            return self._trace(model, 2, larger)
+        with suppress(Exception):
+            resize: Any = getattr(model, "set_input_size", None)  # timm's networks have it
+            if resize and is_meta(model):  # a copy of ours, that may be changed
+                resize(img_size=larger)
+                return self._trace(model, 2, larger)
+        return Trace()
 
     def _trace(self, model: nn.Module, count: int, size: tuple[int, ...]) -> Trace:
         device = home(model) or torch.device("cpu")
