@@ -100,13 +100,13 @@ SOURCE = OpenClip()
 
 def encode_image(model: Any, images: Tensor) -> Tensor:
     """Embed images, not normalised."""
-    embedding: Tensor = model.encode_image(images)
+    embedding: Tensor = model.encode_image(images, normalize=False)
     return embedding
 
 
 def encode_text(model: Any, tokens: Tensor) -> Tensor:
     """Embed texts, not normalised."""
-    embedding: Tensor = model.encode_text(tokens)
+    embedding: Tensor = model.encode_text(tokens, normalize=False)
     return embedding
 
 
