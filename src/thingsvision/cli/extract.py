@@ -327,7 +327,7 @@ def _show_plan(work: Plan, out: str, weights: str | None, random: bool, style: s
     card = work.network.card
     record = {
         "network": work.network.name,
-        "weights": f"random, seed {work.seed}" if random else weights or card.weights,
+        "weights": f"random, seed {work.seed}" if random else weights or card.weights or "your own",
         "images": len(work.stimuli),
         "first, last": f"{work.stimuli.ids[0]}, {work.stimuli.ids[-1]}",
         "preprocessing": str(work.network.preprocessing),
