@@ -73,6 +73,7 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Give the current folder six photographs in two classes, and a network of the user's own."""
     (tmp_path / "networks.py").write_text(NETWORKS)
+    (tmp_path / "texts.txt").write_text("a photo of a cat\na photo of a fig\n")
     for name in ("animal/cat.jpg", "animal/dog.jpg", "animal/bison.jpg", "food/fig.jpg",
                  "food/citrus.jpg", "food/espresso.jpg"):  # fmt: skip
         (tmp_path / "images" / name).parent.mkdir(parents=True, exist_ok=True)

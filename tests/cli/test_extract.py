@@ -115,7 +115,7 @@ def test_a_network_of_your_own(run: Run, place: Path) -> None:
     provenance = tv.open_features("out").provenance
     assert provenance["weights"]["made_by"] == "networks.py:make_network"
     plan = run("extract", "networks.py:make_network", "images", "-m", "*", "-o", "a", "--dry-run")
-    assert plan.code == 0 and "local/Net" in plan.out, plan.err
+    assert plan.code == 0 and "your own" in plan.out, plan.err
 
 
 def test_initialisation_reductions_and_interpolation(run: Run, place: Path) -> None:

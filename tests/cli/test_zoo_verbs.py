@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from thingsvision import extract_features, load_texts, open_features
 from thingsvision.backends.base import Module, Output, Survey
 from thingsvision.optional import EXTRAS
 from thingsvision.zoo import describe_model, list_models, load_model
@@ -108,6 +109,23 @@ def test_the_modules_of_the_text_tower(run: Run, towers: None) -> None:
     found = modules(run, "hub/clip", "--text")
     assert found["words"]["shape"] == [3, 6] and found["output"]["shape"] == [6]
     assert "an input of 3 tokens" in " ".join(run("modules", "hub/clip", "--text").err.split())
+
+
+def test_activations_for_texts(run: Run, towers: None, place: Path) -> None:
+    (place / "texts.txt").write_text("a photo of an aardvark\na photo of an abacus\n")
+    args = ["extract", "hub/clip", "texts.txt", "--text", "-m", "words", "-m", "output"]
+    result = run(*args, "-o", "out", "--json")
+    assert result.code == 0, result.err
+    assert [row["shape"] for row in json.loads(result.out)] == [[2, 3, 6], [2, 6]]
+    network = load_model("hub/clip")
+    expected = extract_features(network, load_texts("texts.txt"), "words")["words"]
+    found = open_features("out")["words"]
+    assert found.ids == expected.ids and found.shape == expected.shape
+    refused = run(*args, "-o", "out", "--crop", "9", "--resize", "none")
+    assert refused.code == 2 and "--resize, --crop cannot go with --text" in refused.err
+    images = run("extract", "torchvision/alexnet", "texts.txt", "--text", "-m", "output",
+                 "-o", "x", "--random")  # fmt: skip
+    assert images.code == 1 and "alexnet" in images.err
 
 
 def test_the_verbs_take_functions_in_files(run: Run, place: Path) -> None:

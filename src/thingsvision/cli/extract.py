@@ -108,6 +108,7 @@ def read_count(ctx: click.Context, param: click.Parameter, value: int) -> int:
         'thingsvision extract alexnet images -m "*" -o all --random --dry-run',
         "thingsvision extract networks.py:make_network images -m output -o mine",
         'thingsvision extract alexnet images -m "feat*" -o few --random --project 100',
+        "thingsvision extract openclip/ViT-B-32 texts.txt --text -m text -o words --random",
     ),
 )
 @click.argument("name")
@@ -145,6 +146,11 @@ def read_count(ctx: click.Context, param: click.Parameter, value: int) -> int:
     type=click.Path(),
     metavar="LIST",
     help="Text file: which images of the folder, in which order.",
+)
+@click.option(
+    "--text",
+    is_flag=True,
+    help="IMAGES are texts: a file with one on each line, or a CSV table with a column 'text'.",
 )
 @click.option("--flatten", is_flag=True, help="Lay each stimulus's activations out in one row.")
 @click.option(
@@ -209,6 +215,7 @@ def extract(
     seed: int,
     weights: str | None,
     file_names: str | None,
+    text: bool,
     flatten: bool,
     reduction: str | dict[str, str] | None,
     project: int | dict[str, int] | None,
@@ -237,9 +244,14 @@ def extract(
         )
     from ..extraction import extract_features, plan
     from ..stimuli import load_stimuli
+    from ..texts import load_texts
 
+    for_images = {"--file-names": file_names, "--resize": resize, "--crop": crop,
+                  "--interpolation": interpolation}  # fmt: skip
+    if text and (given := [option for option, value in for_images.items() if value is not None]):
+        raise click.UsageError(f"{', '.join(given)} cannot go with --text: it is for images.")
     # What costs nothing is checked first.
-    stimuli = load_stimuli(images, file_names=file_names)
+    stimuli = load_texts(images) if text else load_stimuli(images, file_names=file_names)
     options: dict[str, Any] = {
         "reduction": reduction,
         "project": project,
@@ -259,7 +271,7 @@ def extract(
         _show_plan(work, out, weights, random, style)
         return
     features = extract_features(network, stimuli, list(modules), out=out, format=format, **options)
-    _say_what_was_assumed(network)
+    _say_what_was_assumed(network.for_modality(stimuli.modality))
     show_features(features, out, style)
 
 
@@ -315,7 +327,7 @@ def _show_plan(work: Plan, out: str, weights: str | None, random: bool, style: s
     card = work.network.card
     record = {
         "network": work.network.name,
-        "weights": f"random, seed {work.seed}" if random else weights or card.weights,
+        "weights": f"random, seed {work.seed}" if random else weights or card.weights or "your own",
         "images": len(work.stimuli),
         "first, last": f"{work.stimuli.ids[0]}, {work.stimuli.ids[-1]}",
         "preprocessing": str(work.network.preprocessing),
