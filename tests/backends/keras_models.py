@@ -95,7 +95,11 @@ class Parts(layers.Layer):
         self.built = True
 
     def call(self, x):
-        return {"mean": ops.mean(x, (1, 2)), "both": (ops.max(x, (1, 2)), x), "table": self.table * 1}
+        return {
+            "mean": ops.mean(x, (1, 2)),
+            "both": (ops.max(x, (1, 2)), x),
+            "table": self.table * 1,
+        }
 
 
 class Noise(layers.Layer):

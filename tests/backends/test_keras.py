@@ -290,7 +290,7 @@ def test_calls_from_other_threads_are_not_taken():
 
     class Meanwhile(models.Subclassed):
         def call(self, images):
-            other = ops.zeros((5, *SIZE, 3))
+            other = np.zeros((5, *SIZE, 3), np.float32)
             worker = threading.Thread(target=lambda: results.append(self.conv(other)))
             worker.start()
             worker.join()

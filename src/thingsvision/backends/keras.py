@@ -7,9 +7,10 @@ watched, and the pass ends after the last that is wanted. The numbers are the sa
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +23,7 @@ from ..reduction import Reduce
 from .base import Capture, Survey
 from .found import check_found, check_shape
 from .keras_calls import Stop, Taker, Unbuilt, place, to_numpy, watched
-from .keras_engine import choose_device, engine, keras
+from .keras_engine import choose_device, computing_on, engine, keras
 from .keras_graph import Found, graph_of
 from .keras_layers import Layers, check_model, digest, find_layers, is_graph, structure, unbuilt
 from .keras_state import left_as_found, seeded
@@ -82,10 +83,9 @@ class KerasBackend:
         except ModuleError:
             raise
         except Exception as error:  # of any kind: it is the network's code that runs
-            lines = [line for line in str(error).splitlines() if line.strip()]
             raise ModuleError(
                 "The shapes of the network's layers cannot be found: for an input of "
-                f"{' × '.join(map(str, size))} it says: {(lines or [type(error).__name__])[0]}"
+                f"{' × '.join(map(str, size))} it says: {_reason(error)}"
             ) from error
 
     def run(
@@ -137,12 +137,7 @@ class KerasBackend:
         if _is_channels_first(model, layers):
             batch = np.ascontiguousarray(batch.transpose(0, 3, 1, 2))
         with self._scope():
-            graph = None if full else graph_of(model, layers, captures, batch.shape[1:])
-            calls: Counter[str] | None = None
-            if graph is not None:
-                found = graph(keras.ops.convert_to_tensor(batch))
-            else:
-                found, calls = _step_by_step(model, layers, batch, captures, seed, full)
+            found, calls = _pass(model, layers, batch, captures, seed, full)
             arrays = {
                 capture.address: found[place(capture), capture.path]
                 for capture in captures
@@ -167,11 +162,19 @@ class KerasBackend:
         """Describe the layers and their settings, in the same words in every process."""
         return structure(model)
 
-    def _scope(self) -> Any:
-        return keras.device("cpu" if self.device == "meta" else self.device)
+    def _scope(self) -> AbstractContextManager[None]:
+        return computing_on("cpu" if self.device == "meta" else self.device)
 
 
-def _step_by_step(
+def _reason(error: Exception) -> str:
+    """Take the line of an error that says what is wrong, from those Keras puts around it."""
+    text = re.sub(r"\x1b\[\d*m", "", str(error))
+    lines = [line for line in text.splitlines() if line.strip()]
+    telling = [line for line in lines if not line.startswith("Exception encountered")]
+    return (telling or lines or [type(error).__name__])[0]
+
+
+def _pass(
     model: Any,
     layers: Layers,
     batch: NDArray[Any],
@@ -179,15 +182,20 @@ def _step_by_step(
     seed: int,
     full: bool,
 ) -> tuple[Found, Counter[str]]:
+    """Run a graph where there is one, and else step by step; give calls of full passes."""
+    images = keras.ops.convert_to_tensor(batch.copy())
     taker = Taker(captures, stop=not full, copy=to_numpy)
     try:
+        graph = None if full else graph_of(model, layers, captures, batch.shape[1:])
+        if graph is not None:
+            return graph(images), Counter()
         with (
             left_as_found(model),
             seeded(seed, model),
             suppress(Stop),
             watched(layers, taker.before, taker.after),
         ):
-            model(keras.ops.convert_to_tensor(batch.copy()), training=False)
+            model(images, training=False)
     except Unbuilt as layer:
         raise unbuilt(str(layer)) from None
     return taker.found, taker.calls

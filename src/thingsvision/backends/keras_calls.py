@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from threading import RLock, get_ident
 from typing import Any
 
@@ -127,8 +127,10 @@ class Taker:
         paths = self._wanted.get(where, ())
         for path, tensor in leaves(value) if paths else ():
             if path in paths:
-                # Now: with PyTorch as the engine, the next layer may work in place.
-                self.found[where, path] = self._copy(tensor)
+                # Inside a loop of the engine a tensor has no numbers, and cannot be had.
+                with suppress(NotImplementedError, TypeError):
+                    # Now: with PyTorch as the engine, the next layer may work in place.
+                    self.found[where, path] = self._copy(tensor)
         if where == self._last:
             raise Stop
 

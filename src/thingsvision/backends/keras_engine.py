@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -56,6 +57,22 @@ def _load_triton() -> None:
     elif is_installed("triton"):
         with suppress(ImportError):
             import_module("triton")
+
+
+@contextmanager
+def computing_on(device: str) -> Iterator[None]:
+    """Compute on a device; keep back the warning that graphs are made often, as Keras does."""
+
+    def is_other(record: logging.LogRecord) -> bool:
+        return "tf.function retracing" not in record.getMessage()
+
+    logger = logging.getLogger("tensorflow")
+    logger.addFilter(is_other)
+    try:
+        with keras.device(device):
+            yield
+    finally:
+        logger.removeFilter(is_other)
 
 
 def _imported() -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -13,7 +12,7 @@ from .base import Capture, Path
 from .keras_calls import Place, Stop, Taker, place, watched
 from .keras_engine import engine
 from .keras_layers import Layers, is_graph
-from .keras_state import left_as_found, seeded
+from .keras_state import drawn, left_as_found, seeded
 
 Found = dict[tuple[Place, Path], Any]
 Graph = Callable[[Any], Found]
@@ -86,11 +85,13 @@ def _traced(
     signature = [tf.TensorSpec((None, *shape), tf.float32)]
     function = tf.function(forward, input_signature=signature, autograph=False, jit_compile=False)
     try:
-        with seeded(0, model), left_as_found(model), _patient():
+        with left_as_found(model), seeded(0, model):
+            before = drawn()
             concrete = function.get_concrete_function()
+            is_random = drawn() != before
     except Exception:  # of the network's own code, which may work only step by step
         return None
-    if not _is_repeatable(concrete.graph.as_graph_def()):
+    if is_random or not _is_repeatable(concrete.graph.as_graph_def()):
         return None
 
     def run(images: Any) -> Found:
@@ -127,21 +128,6 @@ def _as_written(tf: Any) -> Iterator[None]:
         yield
     finally:
         options.set_experimental_options({name: found})
-
-
-@contextmanager
-def _patient() -> Iterator[None]:
-    """Keep back the warning that graphs are made often: each is made once, for other layers."""
-
-    def is_other(record: logging.LogRecord) -> bool:
-        return "tf.function retracing" not in record.getMessage()
-
-    logger = logging.getLogger("tensorflow")
-    logger.addFilter(is_other)
-    try:
-        yield
-    finally:
-        logger.removeFilter(is_other)
 
 
 def _settings(layers: Layers) -> list[Any]:

@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from types import FunctionType
+from types import CodeType, FunctionType
 from typing import Any
 
 from ..errors import ModuleError, listing
@@ -179,9 +179,14 @@ def _settings(layer: Any) -> str:
 
 def _in_words(value: Any) -> str:
     if isinstance(value, FunctionType):  # Keras would give bytes that differ between processes
-        code = value.__code__
-        return f"{code.co_code.hex()} {code.co_names} {code.co_consts} {value.__defaults__}"
+        held = [cell.cell_contents for cell in value.__closure__ or ()]
+        return f"{_code(value.__code__)} {value.__defaults__} {held}"
     return str(value)
+
+
+def _code(code: CodeType) -> str:
+    constants = [_code(item) if isinstance(item, CodeType) else item for item in code.co_consts]
+    return f"{code.co_code.hex()} {code.co_names} {constants}"
 
 
 def _connections(model: Any) -> Iterator[str]:

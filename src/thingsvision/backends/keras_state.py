@@ -37,7 +37,7 @@ def left_as_found(model: Any) -> Iterator[None]:
 def seeded(seed: int, model: Any) -> Iterator[None]:
     """Seed all generators that a network may draw from, then put their states back.
 
-    Those of the model's own layers are put back by `left_as_found`.
+    Those of the model's own layers are put back by `left_as_found`, to be entered before.
     """
     python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
     try:
@@ -51,6 +51,11 @@ def seeded(seed: int, model: Any) -> Iterator[None]:
     finally:
         random.setstate(python)
         np.random.set_state(numpy)  # noqa: NPY002
+
+
+def drawn() -> str:
+    """Tell how far the generators of Python and NumPy have come; a graph would fix numbers."""
+    return repr((random.getstate(), np.random.get_state(legacy=False)))  # noqa: NPY002
 
 
 def _generators(model: Any) -> list[Any]:

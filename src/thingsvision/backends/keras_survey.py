@@ -108,7 +108,7 @@ def _symbolic(
         traces.append(Trace())
         traces[-1].watch(layers, lambda: _enter(model, shape)(images, training=False))
 
-    with seeded(0, model), left_as_found(model):
+    with left_as_found(model), seeded(0, model):
         _Course(action).compute_output_spec(keras.KerasTensor(shape, "float32"))
     return traces[-1]
 
@@ -120,7 +120,7 @@ def _real(
     if found is not None:
         found.append(trace)
     noise = np.random.default_rng(0).random(shape, np.float32)
-    with seeded(0, model), left_as_found(model):
+    with left_as_found(model), seeded(0, model):
         images = keras.ops.convert_to_tensor(noise)
         trace.watch(layers, lambda: _enter(model, shape)(images, training=False))
     return trace

@@ -20,7 +20,8 @@ from torch import Tensor, nn
 from ..errors import InvalidArgument, ModuleError
 from ..reduction import Reduce
 from .base import Capture, Survey
-from .torch_hooks import Stop, check_found, copied, counted
+from .found import check_found
+from .torch_hooks import Stop, copied, counted
 from .torch_state import home, hookable, input_dtype, is_meta, left_as_found, outline, seeded
 from .torch_survey import Trace, leaves, survey_from, trace_calls
 

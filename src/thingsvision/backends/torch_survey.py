@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from .axes import measured_axes
 from .base import Module, Output, Path, Survey
 
 
@@ -136,32 +137,15 @@ def name_axes(
     """
     if len(shape) == 1:
         return ("feature",)
-    numbered = {axis: f"axis{axis + 1}" for axis in range(len(shape))}
-    if grown is not None and len(grown) == len(shape) and grown != shape:
-        space = [axis for axis, length in enumerate(shape) if grown[axis] != length]
-        still = tuple(axis for axis in range(len(shape)) if axis not in space)
-        # Height and width grow differently; two axes that do not are tokens against tokens.
-        alike = len({(shape[axis], grown[axis]) for axis in space}) < len(space)
-        names = numbered | (_MEASURED.get((len(shape), still), {}) if not alike else {})
-    elif isinstance(module, _MAPS) and len(shape) == 3:
-        names = {0: "channel", 1: "height", 2: "width"}
-    elif len(shape) == 2 and shape[0] in tokens and shape[1] not in tokens:
-        names = {0: "token", 1: "channel"}
-    else:
-        names = numbered
-    return tuple(names[axis] for axis in range(len(shape)))
+    if (measured := measured_axes(shape, grown)) is not None:
+        return measured
+    if isinstance(module, _MAPS) and len(shape) == 3:
+        return ("channel", "height", "width")
+    if len(shape) == 2 and shape[0] in tokens and shape[1] not in tokens:
+        return ("token", "channel")
+    return tuple(f"axis{axis + 1}" for axis in range(len(shape)))
 
 
-# (number of axes, those that did not grow) -> names; clips have a time that does not grow either
-_MEASURED: dict[tuple[int, tuple[int, ...]], dict[int, str]] = {
-    (2, (1,)): {0: "token", 1: "channel"},
-    (2, (0,)): {0: "channel", 1: "token"},
-    (2, ()): {0: "height", 1: "width"},
-    (3, (0,)): {0: "channel", 1: "height", 2: "width"},
-    (3, (2,)): {0: "height", 1: "width", 2: "channel"},
-    (4, (0, 1)): {0: "channel", 1: "time", 2: "height", 3: "width"},
-    (4, (0, 3)): {0: "time", 1: "height", 2: "width", 3: "channel"},
-}
 _MAPS = (nn.Conv2d, nn.BatchNorm2d, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d)
 _TOKENS = (nn.LayerNorm, nn.MultiheadAttention, nn.TransformerEncoderLayer)
 
