@@ -28,7 +28,6 @@ INTERPOLATIONS = {
 }
 # What becomes of the aspect ratio where height and width are both given.
 FITS = ("stretch", "cover", "contain")
-PADS = ("around", "end")
 CHANNEL_ORDERS = {"RGB": slice(None), "BGR": slice(None, None, -1)}
 
 Size = int | tuple[int, int]
@@ -48,8 +47,6 @@ class Preprocessing:
         ``"cover"`` keeps the aspect ratio, with no side shorter, ``"contain"`` with none longer.
     crop : int, (int, int) or None
         Centre crop in pixels, ``(height, width)``; a smaller picture is padded.
-    pad : str
-        Where a smaller picture is padded: ``"around"``, or at the ``"end"``, right and below.
     fill : (int, int, int)
         Colour of the padding, in RGB, 0…255.
     interpolation : str
@@ -80,7 +77,6 @@ class Preprocessing:
     resize: Size | None = None
     fit: str = "stretch"
     crop: Size | None = None
-    pad: str = "around"
     fill: tuple[int, int, int] = (0, 0, 0)
     interpolation: str = "bilinear"
     antialias: bool = True
@@ -95,8 +91,6 @@ class Preprocessing:
             raise unknown("interpolation", self.interpolation, INTERPOLATIONS)
         if self.fit not in FITS:
             raise unknown("way to fit", self.fit, FITS)
-        if self.pad not in PADS:
-            raise unknown("place of the padding", self.pad, PADS)
         if self.channel_order not in CHANNEL_ORDERS:
             raise unknown("channel order", self.channel_order, CHANNEL_ORDERS)
         if not self.antialias and self.interpolation != "bilinear":
@@ -274,10 +268,7 @@ def _numbers(values: tuple[float, ...]) -> str:
 def _cropped(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:
     assert preprocessing.crop is not None
     crop = _pair(preprocessing.crop)
-    left, top, *_ = _centre(image.height, image.width, *crop)
-    if preprocessing.pad == "end":
-        left, top = max(left, 0), max(top, 0)
-    box = left, top, left + crop[1], top + crop[0]
+    box = _centre(image.height, image.width, *crop)
     if not any(preprocessing.fill) or (crop[0] <= image.height and crop[1] <= image.width):
         return image.crop(box)  # Pillow pads with black
     padded = Image.new("RGB", crop[::-1], tuple(preprocessing.fill))
