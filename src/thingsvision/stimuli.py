@@ -301,6 +301,12 @@ def load_stimuli(
         return _from_folder(path, file_names, ids)
     if is_path and path.suffix.lower() in (".csv", ".tsv"):
         return _from_table(path, base or path.parent, ids)
+    if is_path and path.suffix.lower() == ".txt":
+        raise InvalidArgument(
+            f"{str(path)!r} is a text file. If its lines are texts, take load_texts (--text on the "
+            "command line); if they name images of a folder, give the folder and file_names="
+            f"{str(path)!r}."
+        )
     if is_path:
         return _from_paths([path], base, ids)
     if _is_arrays(source):

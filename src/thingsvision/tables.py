@@ -1,4 +1,4 @@
-"""Lists and tables of images, as people write them in spreadsheets and editors."""
+"""Lists and tables of images or texts, as people write them in spreadsheets and editors."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from .errors import StimulusError, counted, listing
 
 # What a column holds -> how it may be headed, in any case of letters.
 COLUMNS = {
+    "text": ("text", "caption", "sentence"),
     "path": ("path", "file", "filename", "file_name", "image"),
     "id": ("id", "stimulus"),
     "class": ("class",),
@@ -33,7 +34,11 @@ def read_lines(path: str | os.PathLike[str]) -> list[str]:
     return [line for line in lines if line.strip()]
 
 
-def read_table(path: Path) -> dict[str, list[str]]:
+# What stimuli are read from -> how it is called in errors.
+CONTENTS = {"path": "image files", "text": "texts"}
+
+
+def read_table(path: Path, content: str = "path") -> dict[str, list[str]]:
     """Read the columns of a CSV file, separated by commas, semicolons or tabs.
 
     Without a column of paths, the ids are the paths, as in a store's own ``stimuli.csv``. A
@@ -43,16 +48,18 @@ def read_table(path: Path) -> dict[str, list[str]]:
     ----------
     path : pathlib.Path
         UTF-8, with or without a byte-order mark; the first line names the columns.
+    content : {"path", "text"}
+        Which column is needed.
 
     Returns
     -------
     dict of str to list of str
-        ``"path"`` and, where the table has them, ``"id"`` and ``"class"``.
+        The content and, where the table has them, ``"id"`` and ``"class"``.
 
     Raises
     ------
     StimulusError
-        If the file cannot be read, has no column of paths or two, a row has more cells than
+        If the file cannot be read, has no column of the content or two, a row has more cells than
         the first line, or cells are empty.
     """
     text = _text(path)
@@ -76,6 +83,8 @@ def read_table(path: Path) -> dict[str, list[str]]:
     times = Counter(name.strip().lower() for name in names)
     columns = {}
     for what, spellings in COLUMNS.items():
+        if what in CONTENTS and what != content:
+            continue
         name = next((header[spelling] for spelling in spellings if spelling in header), None)
         if name is not None:
             if times[name.strip().lower()] > 1:
@@ -93,12 +102,13 @@ def read_table(path: Path) -> dict[str, list[str]]:
                     f"The column {name!r} of {str(path)!r} is empty in {len(empty)} of "
                     f"{len(rows)} rows: {listing(empty, SHOWN)}."
                 )
-    if "path" not in columns and "id" in columns:
+    if content == "path" and "path" not in columns and "id" in columns:
         columns["path"] = columns["id"]
-    if "path" not in columns:
+    if content not in columns:
         raise StimulusError(
             f"The table {str(path)!r} has {counted(len(rows), 'row')} and the columns "
-            f"{listing(list(header)) or 'none'}; it needs a column 'path' with image files."
+            f"{listing(list(header)) or 'none'}; it needs a column {content!r} with "
+            f"{CONTENTS[content]}."
         )
     return columns
 

@@ -8,6 +8,7 @@ Each is called from a test and raises an AssertionError that says what is wrong:
 
 from __future__ import annotations
 
+import random
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import closing
@@ -334,8 +335,13 @@ def _check_refusal(action: Callable[[], Any]) -> None:
 
 
 def _random_states() -> list[bytes]:
-    """Take the global random states of NumPy and, where it is in use, of PyTorch."""
+    """Take the global random states of Python, NumPy and, where in use, PyTorch and TensorFlow."""
     states = [np.random.get_state(legacy=False)["state"]["key"].tobytes()]  # noqa: NPY002
+    states.append(repr(random.getstate()).encode())
     if torch := sys.modules.get("torch"):
         states.append(torch.get_rng_state().numpy().tobytes())
+    if tensorflow := sys.modules.get("tensorflow.python.eager.context"):
+        context = tensorflow.context()  # a seed, and the stream of numbers that it has begun
+        stream = getattr(context, "_rng", None)
+        states.append(repr((context._seed, stream and stream.getstate())).encode())
     return states

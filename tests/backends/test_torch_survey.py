@@ -101,11 +101,11 @@ def test_detectors_are_surveyed_by_a_small_forward(name):
 
 def test_an_image_size_that_the_network_refuses_is_named():
     network = load_model("torchvision/vit_b_32", device="meta")
-    with pytest.raises(ModuleError, match=r"96 × 96 pixels.*Wrong image height"):
+    with pytest.raises(ModuleError, match=r"input of 96 × 96.*Wrong image height"):
         network.modules((96, 96))
     real = networks.small("vit_b_32")
     before = networks.state_of(real)
-    with pytest.raises(ModuleError, match=r"96 × 96 pixels.*Wrong image height"):
+    with pytest.raises(ModuleError, match=r"input of 96 × 96.*Wrong image height"):
         TorchBackend().modules(real, (96, 96))
     assert networks.state_of(real) == before
 

@@ -21,6 +21,23 @@ needs_weights = pytest.mark.skipif(
 )
 
 
+NETWORKS = """\
+import thingsvision as tv
+from torch import nn
+
+class Net(nn.Sequential):
+    def __init__(self):
+        super().__init__(nn.Conv2d(3, 4, 5), nn.ReLU())
+
+def make_network():
+    print("This is no result.")
+    return tv.wrap_model(Net(), tv.Preprocessing(resize=32, crop=24))
+
+def number():
+    return 1 / 0
+"""
+
+
 class Result(NamedTuple):
     """What a command left behind."""
 
@@ -54,7 +71,9 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give the current folder six photographs in two classes, in images/."""
+    """Give the current folder six photographs in two classes, and a network of the user's own."""
+    (tmp_path / "networks.py").write_text(NETWORKS)
+    (tmp_path / "texts.txt").write_text("a photo of a cat\na photo of a fig\n")
     for name in ("animal/cat.jpg", "animal/dog.jpg", "animal/bison.jpg", "food/fig.jpg",
                  "food/citrus.jpg", "food/espresso.jpg"):  # fmt: skip
         (tmp_path / "images" / name).parent.mkdir(parents=True, exist_ok=True)

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import thingsvision as tv
+from thingsvision.reduction import REDUCTIONS
 
 from .conftest import Run
 
@@ -106,6 +107,53 @@ def test_weights_of_your_own(run: Run, place: Path) -> None:
     assert both.code == 1 and "pretrained=False is --random" in both.err
 
 
+def test_a_network_of_your_own(run: Run, place: Path) -> None:
+    result = run("extract", "networks.py:make_network", "images", "-m", "0", "-o", "out",
+                 "--crop", "20", "--json")  # fmt: skip
+    assert result.code == 0, result.err
+    assert json.loads(result.out)[0]["shape"] == [6, 4, 16, 16]
+    provenance = tv.open_features("out").provenance
+    assert provenance["weights"]["made_by"] == "networks.py:make_network"
+    plan = run("extract", "networks.py:make_network", "images", "-m", "*", "-o", "a", "--dry-run")
+    assert plan.code == 0 and "your own" in plan.out, plan.err
+
+
+def test_initialisation_reductions_and_interpolation(run: Run, place: Path) -> None:
+    options = ["--init", "orthogonal", "--reduction", "output=flatten", "-o", "out",
+               "--resize", "70", "--crop", "64", "--interpolation", "bicubic"]  # fmt: skip
+    result = run(*ARGS, *options)
+    assert result.code == 0, result.err
+    found = tv.open_features("out")
+    assert found["features.3"].shape == (6, 128, 15, 15) and found["output"].shape == (6, 1000)
+    assert found.provenance["modules"] == {"features.3": None, "output": "flatten"}
+    assert found.provenance["preprocessing"]["interpolation"] == "bicubic"
+    network = tv.load_model("torchvision/squeezenet1_1", False, seed=3, init="orthogonal")
+    expected = tv.extract_features(
+        network.preprocessed(resize=70, crop=64, interpolation="bicubic"), "images", "output",
+        flatten=True, batch_size=4, seed=3,
+    )  # fmt: skip
+    np.testing.assert_array_equal(found["output"], expected["output"])
+    everything = run(*ARGS, "--reduction", "flatten", "-o", "flat", "--dry-run", "--json")
+    assert [len(row["shape"]) for row in json.loads(everything.out)["modules"]] == [2, 2]
+
+
+def test_projections(run: Run, place: Path) -> None:
+    result = run(*ARGS, "--project", "features.*=50", "--project", "7", "-o", "out")
+    assert result.code == 0, result.err
+    found = tv.open_features("out")
+    assert found["features.3"].shape == (6, 50) and found["output"].shape == (6, 7)
+    network = tv.load_model("torchvision/squeezenet1_1", False, seed=3)
+    expected = tv.extract_features(
+        network, "images", ["features.3", "output"], project={"features.*": 50, "*": 7},
+        batch_size=4, seed=3,
+    )  # fmt: skip
+    for address in found:
+        np.testing.assert_array_equal(found[address], expected[address])
+    plan = run(*ARGS, "--project", 9, "--reduction", "features.3=max", "-o", "x", "--dry-run",
+               "--json")  # fmt: skip
+    assert [row["shape"] for row in json.loads(plan.out)["modules"]] == [[6, 9], [6, 9]]
+
+
 def test_an_assumed_preprocessing_is_said(run: Run, place: Path) -> None:
     assert run(*ARGS, "-o", "out").err.count("The preprocessing was assumed: that of") == 1
     assert "assumed" not in run(*ARGS, "-o", "out", "--dry-run").err  # its table shows it
@@ -160,3 +208,9 @@ def test_an_interrupt_keeps_what_is_finished_and_the_same_command_goes_on(
     result = run(*command)
     assert result.code == 0, result.err
     assert len(tv.open_features("out")["output"]) == 306
+
+
+def test_the_help_names_all_reductions(run: Run) -> None:
+    said = " ".join(run("extract", "--help").out.split()).replace("- ", "-")
+    for name in REDUCTIONS:
+        assert name in said

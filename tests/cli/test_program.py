@@ -15,9 +15,11 @@ import pytest
 import thingsvision
 from thingsvision.cli import main
 from thingsvision.errors import InvalidArgument
+from thingsvision.zoo.card import ModelCard
 
 from .conftest import Run, needs_weights
 
+EXTRACT = ("extract", "torchvision/alexnet", "images", "-m", "output", "-o", "out")
 VERBS = sorted(main.commands)
 HEAVY = (
     "numpy",
@@ -37,12 +39,12 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
     """Let `thingsvision models` do something else."""
     doing: dict[str, object] = {}
 
-    def act(*_: object, **__: object) -> list[str]:
+    def act(*_: object) -> None:
         action = doing["raise"]
         assert isinstance(action, BaseException)
         raise action
 
-    monkeypatch.setattr("thingsvision.zoo.list_models", act)
+    monkeypatch.setattr("thingsvision.zoo.catalogue.describe_models", act)
     return doing
 
 
@@ -134,6 +136,10 @@ def test_an_unknown_verb_names_the_nearest(run: Run, typed: str, meant: str) -> 
         ["extract", "alexnet", "images", "-m", "x", "-o", "y", "--crop", "0x5"],
         ["extract", "alexnet", "images", "-m", "x", "-o", "y", "--resize", "-5"],
         ["rdm", "out", "--images", "images"],
+        [*EXTRACT, "--project", "0"],
+        [*EXTRACT, "--project", "output=few"],
+        [*EXTRACT, "--project", "5", "--project", "6"],
+        [*EXTRACT, "--reduction", "a=flatten", "--reduction", "flatten", "--reduction", "a="],
     ],
 )
 def test_wrong_usage_ends_with_two(run: Run, args: list[str]) -> None:
@@ -144,11 +150,42 @@ def test_wrong_usage_ends_with_two(run: Run, args: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("option", "value", "nearest"),
+    [
+        ("--format", "npz", "npy"),
+        ("--device", "gpu1", "auto"),
+        ("--device", "cud:0", "cuda"),
+        ("--reduction", "flaten", "flatten"),
+        ("--reduction", "features.*=flat", "flatten"),
+        ("--init", "kaiming", "kaiming_normal, kaiming_uniform"),
+        ("--interpolation", "bicubik", "bicubic"),
+    ],
+)
+def test_unknown_values_end_with_two_and_the_nearest(
+    run: Run, option: str, value: str, nearest: str
+) -> None:
+    result = run(*EXTRACT, option, value)
+    assert (result.code, result.out) == (2, "")
+    name = value.rpartition("=")[2]
+    said = " ".join(result.err.split())
+    assert f"Invalid value for '{option}': There is no" in said
+    assert f"'{name}'. Nearest: " in said and nearest in said.partition("Nearest: ")[2]
+
+
+@pytest.mark.parametrize(
     ("args", "words"),
     [
         (["models", "zebranet*"], "There is no model 'zebranet*'. Nearest:"),
         (["models", "--source", "torchvison"], "Nearest: torchvision"),
+        (["models", "zebranet*", "--source", "torchvision"], "'torchvision/zebranet*'. Nearest:"),
         (["model", "alexnot"], "torchvision/alexnet"),
+        (["model", "networks.py"], "networks.py:FUNCTION. It defines make_network, number"),
+        (["modules", "networks.py:make"], "'make'. Nearest: make_network"),
+        (["modules", "networks.py:number"], "networks.py, line 13: ZeroDivisionError: division by"),
+        (["modules", "networks.py:Net"], "Net() in networks.py returned a Net, not a network"),
+        (["modules", "torchvision/alexnet", "--text"], "torchvision/alexnet takes images only"),
+        ([*EXTRACT, "--init", "orthogonal"], "pretrained=False is --random"),
+        ([*EXTRACT, "--init", "orthogonal", "--dry-run"], "pretrained=False is --random"),
         (["modules", "torchvision/alexnet", "features.99"], "Nearest: features.9"),
         (["extract", "alexnet", "nowhere", "-m", "x", "-o", "y"], "no folder or file 'nowhere'"),
         (["extract", "alexnet", "images", "-m", "featres.1", "-o", "y", "--random"], "features.1"),
@@ -204,15 +241,17 @@ def test_warnings_and_messages_are_plain_lines_said_once(
 ) -> None:
     (place / "images" / "notes.txt").touch()
 
-    def chat(*_: object) -> list[str]:
+    def chat(*_: object) -> dict[str, ModelCard]:
         for _unused in range(2):
             thingsvision.load_stimuli("images")
         warnings.warn("theirs", stacklevel=2)
         logging.getLogger("library").warning("theirs too")
         logging.getLogger("thingsvision").info("ours")
-        return ["torchvision/alexnet"]
+        return {"mine/net": ModelCard("mine/net")}
 
-    monkeypatch.setattr("thingsvision.zoo.list_models", chat)
+    monkeypatch.setattr("thingsvision.zoo.catalogue.describe_models", chat)
+    monkeypatch.setattr("thingsvision.zoo.catalogue.missing_sources", lambda *_: [])
+    monkeypatch.setattr("thingsvision.zoo.catalogue.open_sources", lambda *_: [])
     note, last = run("models").err.splitlines()
     assert note.startswith("Note: ") and "notes.txt" in note
     assert last == "ours"

@@ -5,10 +5,16 @@ from __future__ import annotations
 import csv
 import io
 import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from thingsvision import extract_features, load_texts, open_features
 from thingsvision.backends.base import Module, Output, Survey
+from thingsvision.optional import EXTRAS
 from thingsvision.zoo import describe_model, list_models, load_model
 
 from .conftest import Run
@@ -19,6 +25,118 @@ def test_models_are_those_of_the_zoo(run: Run) -> None:
     assert [row["name"] for row in rows] == list_models("resnet*")
     for row in rows:
         assert tuple(row["weights"]) == describe_model(row["name"]).all_weights
+
+
+@pytest.fixture
+def towers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Replace the sources by one that is open, and whose network takes texts too."""
+    import torch
+    from torch import nn
+
+    from thingsvision.backends.torch import TorchBackend
+    from thingsvision.preprocessing import Preprocessing
+    from thingsvision.registry import Registry
+    from thingsvision.tokenization import Tokenization
+    from thingsvision.zoo import Choice, ModelCard, Network, catalogue
+
+    class Reader(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.words = nn.Embedding(50, 6)
+
+        def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+            return self.words(tokens).mean(1)
+
+    class Hub:
+        def names(self) -> list[str]:
+            return ["clip", "version.2"]
+
+        def accepts(self, name: str) -> bool:
+            return "/" in name
+
+        def card(self, name: str, weights: str | None = None) -> ModelCard:
+            return ModelCard(f"hub/{name}.{weights or 'main'}", "texts", "main", ("main", "old"))
+
+        def load(self, name: str, choice: Choice) -> Network:
+            tokens = Tokenization(lambda texts: [[1, 2, 3]] * len(texts), (3,), "made up")
+            card, records = self.card(name), (Preprocessing(resize=9, crop=9), tokens)
+            image, text = (
+                Network(card.name, model, TorchBackend("cpu", takes=takes), record, card)
+                for model, takes, record in zip(
+                    (nn.Sequential(nn.Conv2d(3, 1, 1, bias=False), nn.PReLU(1)), Reader()),
+                    ("images", "tokens"),
+                    records,
+                    strict=True,
+                )
+            )
+            return replace(image, text=text)
+
+    monkeypatch.setitem(sys.modules, "made_up_hub", SimpleNamespace(SOURCE=Hub()))
+    there = {"hub": "made_up_hub:SOURCE", "absent": "no.such:SOURCE"}
+    registry = Registry("model source", there, needs={"absent": "keras_of_tomorrow"})
+    monkeypatch.setattr(catalogue, "SOURCES", registry)
+    monkeypatch.setitem(EXTRAS, "keras_of_tomorrow", ("tomorrow", "networks of tomorrow"))
+
+
+def test_what_is_not_installed_or_not_listed_is_said_below_the_table(
+    run: Run, towers: None
+) -> None:
+    result = run("models")
+    assert [line.split() for line in result.out.splitlines()[1:]] == [
+        ["hub/clip", "texts", "main", "old"], ["hub/version.2", "texts", "main", "old"]
+    ]  # fmt: skip
+    further, absent = result.err.splitlines()
+    assert "'hub' takes further names" in further and "hub/NAME" in further
+    assert absent == "The source 'absent' is not installed: pip install \".[tomorrow]\"."
+    assert run("models", "hub/*").err.count("\n") == 1  # nothing on sources that were not asked
+    none = run("models", "zz*", "--source", "hub")
+    assert none.code == 0 and "takes further names" in none.err
+    unknown = run("models", "hub/vers")
+    assert unknown.code == 1 and "Nearest: hub/version.2" in unknown.err
+    assert 'pip install ".[tomorrow]"' in " ".join(unknown.err.split())
+    for question in (["--source", "absent"], ["absent/*"]):
+        missing = run("models", *question)
+        assert missing.code == 1 and 'pip install ".[tomorrow]"' in " ".join(missing.err.split())
+
+
+def test_parameters_are_counted_where_the_card_does_not_tell(run: Run, towers: None) -> None:
+    assert json.loads(run("model", "hub/clip", "--json").out)["parameters"] == 4
+    assert "parameters     4" in run("model", "hub/clip").out
+
+
+def test_the_modules_of_the_text_tower(run: Run, towers: None) -> None:
+    assert [*modules(run, "hub/clip")] == ["0", "1", "output"]
+    found = modules(run, "hub/clip", "--text")
+    assert found["words"]["shape"] == [3, 6] and found["output"]["shape"] == [6]
+    assert "an input of 3 tokens" in " ".join(run("modules", "hub/clip", "--text").err.split())
+
+
+def test_activations_for_texts(run: Run, towers: None, place: Path) -> None:
+    (place / "texts.txt").write_text("a photo of an aardvark\na photo of an abacus\n")
+    args = ["extract", "hub/clip", "texts.txt", "--text", "-m", "words", "-m", "output"]
+    result = run(*args, "-o", "out", "--json")
+    assert result.code == 0, result.err
+    assert [row["shape"] for row in json.loads(result.out)] == [[2, 3, 6], [2, 6]]
+    network = load_model("hub/clip")
+    expected = extract_features(network, load_texts("texts.txt"), "words")["words"]
+    found = open_features("out")["words"]
+    assert found.ids == expected.ids and found.shape == expected.shape
+    refused = run(*args, "-o", "out", "--crop", "9", "--resize", "none")
+    assert refused.code == 2 and "--resize, --crop cannot go with --text" in refused.err
+    images = run("extract", "torchvision/alexnet", "texts.txt", "--text", "-m", "output",
+                 "-o", "x", "--random")  # fmt: skip
+    assert images.code == 1 and "alexnet" in images.err
+
+
+def test_the_verbs_take_functions_in_files(run: Run, place: Path) -> None:
+    result = run("modules", "networks.py:make_network", "--json")
+    rows = json.loads(result.out)  # what the file prints is not among the results
+    assert [row["shape"] for row in rows] == [[4, 20, 20]] * 3
+    assert "This is no result." in result.err
+    shown = run("model", "networks.py:make_network")
+    assert (
+        shown.code == 0 and "weights        your own" in shown.out and "centre crop 24" in shown.out
+    )
 
 
 def test_models_of_all_sources_fit_the_terminal(run: Run) -> None:
@@ -98,7 +216,7 @@ def test_modules_without_one_row_per_stimulus_are_marked(
     survey = Survey((Module("roi", "RoIPool", 1, (boxes,)),), Module("", "Net", 1, (whole,)))
     monkeypatch.setattr(
         "thingsvision.cli.modules.surveyed",
-        lambda name: (load_model("torchvision/alexnet", pretrained=False), survey),
+        lambda name, text: (load_model("torchvision/alexnet", pretrained=False), survey),
     )
     assert "no row per stimulus" in run("modules", "net").out
     found = modules(run, "net")

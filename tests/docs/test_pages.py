@@ -2,8 +2,9 @@
 
 Python blocks of a page share their names; lines of bash blocks that begin with ``thingsvision``
 run in the same folder. In it lie the demo's photographs as ``images/``. A block after the
-comment ``<!-- not run: reason -->`` is left out. A page with the comment
-``<!-- needs: package -->`` is skipped where that package is absent.
+comment ``<!-- not run: reason -->`` is left out; one after ``<!-- file: name -->`` is a file that
+is written there. A page with the comment ``<!-- needs: package -->`` is skipped where that package
+is absent.
 """
 
 from __future__ import annotations
@@ -23,13 +24,15 @@ ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PHOTOGRAPHS = Path(thingsvision.__file__).parent / "demo" / "photographs"
 BLOCK = re.compile(
-    r"(?P<skip><!-- not run: [^\n]+ -->\n)?```(?P<kind>python|bash)\n(?P<code>.*?)```", re.DOTALL
+    r"(?P<skip><!-- not run: [^\n]+ -->\n)?(?:<!-- file: (?P<file>\S+) -->\n)?"
+    r"```(?P<kind>python|bash)\n(?P<code>.*?)```",
+    re.DOTALL,
 )
 
 
-def blocks(page: Path) -> list[tuple[str, str]]:
+def blocks(page: Path) -> list[tuple[str, str, str | None]]:
     found = BLOCK.finditer(page.read_text(encoding="utf-8"))
-    return [(match["kind"], match["code"]) for match in found if not match["skip"]]
+    return [(m["kind"], m["code"], m["file"]) for m in found if not m["skip"]]
 
 
 def run_commands(code: str) -> None:
@@ -50,8 +53,10 @@ def test_examples_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     shutil.copytree(PHOTOGRAPHS, tmp_path / "images")
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}
-    for kind, code in blocks(page):
-        if kind == "python":
+    for kind, code, file in blocks(page):
+        if file is not None:
+            Path(file).write_text(code, encoding="utf-8")
+        elif kind == "python":
             exec(compile(code, str(page), "exec"), names)
         else:
             run_commands(code)

@@ -1,38 +1,44 @@
-"""Finding models: lists, spellings, plugins, networks of the user."""
+"""Finding models: lists, spellings, nearest names, sources that are broken or not installed."""
 
 import warnings
 from importlib.metadata import EntryPoint
 
-import numpy as np
 import pytest
-import torch
 from torch import nn
 
 from thingsvision.backends.torch import TorchBackend
-from thingsvision.errors import InvalidArgument, UnknownName
+from thingsvision.errors import (
+    InvalidArgument,
+    MissingPackage,
+    ThingsvisionError,
+    ThingsvisionWarning,
+    UnknownName,
+    unknown,
+)
+from thingsvision.optional import EXTRAS
 from thingsvision.preprocessing import Preprocessing
 from thingsvision.registry import Registry
-from thingsvision.zoo import (
-    SOURCES,
-    Network,
-    catalogue,
-    describe_model,
-    list_models,
-    load_model,
-    wrap_model,
-)
-from thingsvision.zoo.catalogue import find_model, is_weights_file
+from thingsvision.zoo import Network, catalogue, describe_model, list_models, load_model
+from thingsvision.zoo.catalogue import find_model, is_weights_file, missing_sources
 from thingsvision.zoo.source import ModelCard
 
 
 class Plugin:
     """A source as another package would bring it."""
 
+    def __init__(self, label="mine", models=("alexnet", "tiny", "dotted.name"), weights=()):
+        self.label, self.models, self.weights = label, list(models), tuple(weights)
+
     def names(self):
-        return ["alexnet", "tiny", "dotted.name"]
+        return self.models
 
     def card(self, name, weights=None):
-        return ModelCard(f"mine/{name}", weights=weights, preprocessing=Preprocessing())
+        if weights is not None and self.weights and weights not in self.weights:
+            raise unknown("set of weights", weights, self.weights)
+        return ModelCard(
+            f"{self.label}/{name}", weights=weights, all_weights=self.weights,
+            preprocessing=Preprocessing(),
+        )  # fmt: skip
 
     def load(self, name, choice):
         card = self.card(name, choice.weights)
@@ -42,30 +48,43 @@ class Plugin:
         )  # fmt: skip
 
 
+class Unruly(Plugin):
+    def names(self):
+        raise ZeroDivisionError("an error of its own")
+
+
 PLUGIN = Plugin()
+UNRULY = Unruly()
+FRAMED = Plugin("framed", ["resnet50", "zippy"], ["imagenet"])
+
+
+def sources(monkeypatch, builtins=None, needs=None, plugins=()):
+    """Put made-up sources in the place of those that there are."""
+    group = "thingsvision.sources"
+    points = [EntryPoint(name, value, group) for name, value in plugins]
+    monkeypatch.setattr("thingsvision.registry.entry_points", lambda group: points)
+    torchvision = {"torchvision": "thingsvision.zoo.torchvision:SOURCE"}
+    registry = Registry("model source", torchvision | (builtins or {}), group, needs)
+    monkeypatch.setattr(catalogue, "SOURCES", registry)
+    return registry
 
 
 @pytest.fixture
 def plugins(monkeypatch):
     """Two installed plugins, of which one is broken."""
-    group = "thingsvision.sources"
-    points = [
-        EntryPoint("mine", f"{__name__}:PLUGIN", group),
-        EntryPoint("broken", "no_such_package:SOURCE", group),
-    ]
-    monkeypatch.setattr("thingsvision.registry.entry_points", lambda group: points)
-    registry = Registry("model source", dict(SOURCES._builtins), group)
-    monkeypatch.setattr(catalogue, "SOURCES", registry)
-    return registry
+    broken = ("broken", "no_such_package:SOURCE")
+    return sources(monkeypatch, plugins=[("mine", f"{__name__}:PLUGIN"), broken])
 
 
 def test_patterns():
-    assert list_models("alexnet") == ["torchvision/alexnet"]
-    assert list_models("resnet1??") == ["torchvision/resnet101", "torchvision/resnet152"]
-    assert list_models("checkpoints/*") == ["checkpoints/efficientnet_lite0"]
-    assert list_models("*/efficientnet_?*0") == [
-        "torchvision/efficientnet_b0", "checkpoints/efficientnet_lite0",
-    ]  # fmt: skip
+    assert "torchvision/alexnet" in list_models("alexnet")
+    found = ["torchvision/resnet101", "torchvision/resnet152"]
+    assert list_models("torchvision/resnet1??") == found
+    assert list_models("resnet1??", source="torchvision") == found
+    assert set(found) <= set(list_models("resnet1??"))
+    assert {"torchvision/efficientnet_b0", "checkpoints/efficientnet_lite0"} <= set(
+        list_models("*/efficientnet_?*0")
+    )
     assert list_models("no such model") == []
     everything = list_models()
     assert len(everything) == len(set(everything)) > 110
@@ -79,7 +98,7 @@ def test_patterns():
     [
         ("alexnet", "alexnet", None),
         ("torchvision/alexnet", "alexnet", None),
-        ("resnet50.IMAGENET1K_V2", "resnet50", "IMAGENET1K_V2"),
+        ("resnet50.IMAGENET1K_V2", "resnet50", "IMAGENET1K_V2"),  # whoever has the weights
         ("torchvision/resnet50.IMAGENET1K_V1", "resnet50", "IMAGENET1K_V1"),
         ("efficientnet_lite0", "efficientnet_lite0", None),
     ],
@@ -93,20 +112,71 @@ def test_spellings(spelling, model, weights):
 @pytest.mark.parametrize(
     ("spelling", "near"),
     [
-        ("resnet5", "torchvision/resnet50"),
-        ("torchvision/alexnets", "torchvision/alexnet"),
+        ("resnt50", "torchvision/resnet50, framed/resnet50"),
+        ("framed/resnt50", "framed/resnet50, torchvision/resnet50"),
+        ("torchvision/alxnet", "torchvision/alexnet"),
         ("torchvison/alexnet", "torchvision/alexnet"),
-        ("checkpoints/efficientnet_lite", "checkpoints/efficientnet_lite0"),
+        ("framed/alexnet", "torchvision/alexnet"),
+        ("alxnet.IMAGENET1K_V1", "torchvision/alexnet"),
     ],
 )
-def test_unknown_names_show_the_nearest(spelling, near):
+def test_unknown_names_show_the_nearest_of_all_sources(monkeypatch, spelling, near):
+    sources(monkeypatch, {"framed": f"{__name__}:FRAMED"})
     with pytest.raises(UnknownName) as caught:
         describe_model(spelling)
     assert f"{spelling!r}. Nearest: {near}" in str(caught.value)
 
 
+def test_a_source_that_is_not_installed_is_named_with_its_extra(monkeypatch):
+    # The package is not there, and its source could not be imported.
+    monkeypatch.setitem(EXTRAS, "no_such_framework", ("frame", "networks of a framework"))
+    sources(monkeypatch, {"framed": "no.such:SOURCE"}, {"framed": "no_such_framework"})
+    with pytest.raises(UnknownName, match=r"torchvision/resnet50.*\'framed\' is not installed: pip "
+                       r"install \"\.\[frame\]\""):  # fmt: skip
+        load_model("resnt50")
+    message = r"'no_such_framework', needed for networks of a framework.*pip install \"\.\[frame\]"
+    with pytest.raises(MissingPackage, match=message):
+        load_model("framed/zippy")
+    assert missing_sources() == ["The source 'framed' is not installed: pip install \".[frame]\"."]
+    assert load_model("alexnet", device="meta", pretrained=False).name == "torchvision/alexnet"
+
+
+def test_a_broken_framework_leaves_the_other_sources_alone(monkeypatch, tmp_path):
+    (tmp_path / "framework_in_pieces.py").write_text("raise OSError('libcuda.so is of stone')")
+    monkeypatch.syspath_prepend(tmp_path)
+    package = "framework_in_pieces"
+    sources(monkeypatch, {"framed": f"{package}:SOURCE"}, {"framed": package})
+    with pytest.warns(ThingsvisionWarning, match="'framed'.*is broken: OSError: libcuda"):
+        assert list_models("alexnet") == ["torchvision/alexnet"]
+    with pytest.raises(ThingsvisionError, match="Install that package anew"):
+        list_models(source="framed")
+
+
+def test_a_plugin_whose_names_fail_is_a_warning(monkeypatch):
+    sources(monkeypatch, plugins=[("mine", f"{__name__}:PLUGIN"), ("bad", f"{__name__}:UNRULY")])
+    with pytest.warns(ThingsvisionWarning, match="'bad' .*is broken: ZeroDivisionError: an error"):
+        assert list_models("t*ny") == ["mine/tiny"]
+    with pytest.warns(ThingsvisionWarning, match="'bad'"):
+        assert load_model("tiny").name == "mine/tiny"
+    with pytest.raises(ThingsvisionError, match="'bad' .*Update or uninstall"):
+        load_model("bad/tiny")
+
+
+def test_weights_tell_which_of_several_sources_is_meant(monkeypatch):
+    sources(monkeypatch, {"framed": f"{__name__}:FRAMED"})
+    source, *found = find_model("resnet50.imagenet")
+    assert source is FRAMED and found == ["resnet50", "imagenet"]
+    assert find_model("resnet50.IMAGENET1K_V2")[0] is not FRAMED
+    for spelling in ("resnet50", "resnet50.nobody_has_these"):
+        spelled = f"torchvision/{spelling}, framed/{spelling}"
+        with pytest.raises(InvalidArgument, match=f"Choose: {spelled}"):
+            find_model(spelling)
+    with pytest.raises(UnknownName, match="set of weights 'nobody_has_these'"):
+        load_model("framed/resnet50.nobody_has_these")
+
+
 def test_plugins_are_sources_and_a_broken_one_is_a_warning(plugins):
-    with pytest.warns(UserWarning, match="'broken' .*no_such_package.*cannot be loaded"):
+    with pytest.warns(UserWarning, match="'broken' .*no_such_package.*is broken"):
         names = list_models("tin?")
     assert names == ["mine/tiny"]
     assert load_model("mine/tiny", pretrained=False, seed=4).weights["seed"] == 4
@@ -125,12 +195,12 @@ def test_a_name_that_several_sources_have_is_refused_with_the_spellings(plugins)
 
 def test_contradictions_are_refused(tmp_path):
     with pytest.raises(InvalidArgument, match="'IMAGENET1K_V1', weights= for 'IMAGENET1K_V2'"):
-        load_model("resnet50.IMAGENET1K_V1", weights="IMAGENET1K_V2")
+        load_model("torchvision/resnet50.IMAGENET1K_V1", weights="IMAGENET1K_V2")
     for options in ({"weights": "DEFAULT"}, {"weights": tmp_path / "mine.pth"}):
         with pytest.raises(InvalidArgument, match="pretrained=False asks for random"):
-            load_model("resnet18", pretrained=False, **options)
+            load_model("torchvision/resnet18", pretrained=False, **options)
     with pytest.raises(InvalidArgument, match="pretrained=False asks for random"):
-        load_model("resnet18.IMAGENET1K_V1", pretrained=False)
+        load_model("torchvision/resnet18.IMAGENET1K_V1", pretrained=False)
     with pytest.raises(InvalidArgument, match="'tpu'"):
         load_model("alexnet", pretrained=False, device="tpu")
 
@@ -158,47 +228,3 @@ def test_a_survey_is_made_once_for_each_size():
     assert network.modules() is network.modules((224, 224))
     assert network.modules((100, 120)) is not network.modules()
     assert network.modules((100, 120)).resolve(["features.0"])[0].shape == (64, 24, 29)
-
-
-class Mine(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.conv = nn.Conv2d(3, 4, 3)
-
-    def forward(self, x):
-        return self.conv(x)
-
-
-def test_a_network_of_the_user():
-    model = Mine()
-    network = wrap_model(model, Preprocessing(resize=16))
-    assert network.name == "local/Mine" and network.model is model
-    assert network.weights == {"kind": "the user's model"}
-    assert network.backend.device == "cpu"  # where it is
-    captures = network.modules().resolve(["conv"])
-    batch = np.zeros((2, 16, 16, 3), np.float32)
-    array = network.backend.run(model, batch, captures, {})["conv"]
-    assert array.shape == (2, 4, 14, 14)
-    assert np.allclose(array, model.conv.bias.detach().numpy()[None, :, None, None])
-    assert wrap_model(model, Preprocessing(), name="V1 model").name == "local/V1 model"
-
-
-def test_wrapping_leaves_training_and_device_alone():
-    model = Mine().train()
-    for device in (None, "cpu"):
-        wrap_model(model, Preprocessing(), device=device)
-        assert model.training and model.conv.weight.device.type == "cpu"
-    with torch.device("meta"):
-        outline = Mine()
-    assert wrap_model(outline, Preprocessing()).modules().method == "meta device"
-    with pytest.raises(InvalidArgument, match="'tpu'"):
-        wrap_model(model, Preprocessing(), device="tpu")
-    with pytest.raises(InvalidArgument, match="meta"):
-        wrap_model(model, Preprocessing(), device="meta")
-    assert not model.conv.weight.is_meta
-
-
-@pytest.mark.parametrize("thing", [None, "alexnet", nn, lambda x: x])
-def test_what_is_no_network_is_refused(thing):
-    with pytest.raises(InvalidArgument, match=r"allowed is a torch\.nn\.Module"):
-        wrap_model(thing, Preprocessing())

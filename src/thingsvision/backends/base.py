@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from numpy.typing import NDArray
 
 from ..errors import ModuleError, listing, nearest
-from ..reduction import Reduce
+from ..reduction import Reduce, TokenLayout
 from ..registry import matching
 
 Path = tuple[Any, ...]
@@ -135,6 +135,8 @@ class Survey:
         Further names of modules that occur in several places.
     method : str
         How it was found out: on the meta device, or by a small forward pass.
+    tokens : TokenLayout or None
+        How the tokens of a vision transformer follow each other, for this size of image.
     """
 
     modules: tuple[Module, ...]
@@ -143,6 +145,7 @@ class Survey:
     classifier_input: Output | None = None
     aliases: Mapping[str, str] = field(default_factory=dict)
     method: str = ""
+    tokens: TokenLayout | None = None
 
     def __len__(self) -> int:
         return len(self.modules)
@@ -336,7 +339,9 @@ class Backend(Protocol):
     ``modules`` tells what can be had; ``run`` gets it. A model is left as it was found.
     """
 
-    name: str
+    @property
+    def name(self) -> str:
+        """Name the framework, e.g. ``"torch"``."""
 
     @property
     def device(self) -> str:

@@ -20,7 +20,8 @@ from torch import Tensor, nn
 from ..errors import InvalidArgument, ModuleError
 from ..reduction import Reduce
 from .base import Capture, Survey
-from .torch_hooks import Stop, check_found, copied, counted
+from .found import check_found
+from .torch_hooks import Stop, copied, counted
 from .torch_state import home, hookable, input_dtype, is_meta, left_as_found, outline, seeded
 from .torch_survey import Trace, leaves, survey_from, trace_calls
 
@@ -223,10 +224,16 @@ class TorchBackend:
         if self.takes == "tokens":
             return Trace()
         height, width = size
-        try:
-            return self._trace(model, 2, (height + 64, width + 128))
-        except Exception:  # networks of one input size refuse another in ways of their own
-            return Trace()
+        larger = (height + 64, width + 128)
+        # Networks of one input size refuse another, in ways of their own.
+        with suppress(Exception):
+            return self._trace(model, 2, larger)
+        with suppress(Exception):
+            resize: Any = getattr(model, "set_input_size", None)  # timm's networks have it
+            if resize and is_meta(model):  # a copy of ours, that may be changed
+                resize(img_size=larger)
+                return self._trace(model, 2, larger)
+        return Trace()
 
     def _trace(self, model: nn.Module, count: int, size: tuple[int, ...]) -> Trace:
         device = home(model) or torch.device("cpu")

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ..errors import ModuleError, listing
 from .base import Capture
+from .found import check_shape
 from .torch_survey import first_input, leaves
 
 
@@ -91,39 +91,6 @@ def counted(model: nn.Module, name: str, calls: Counter[str]) -> Iterator[None]:
         handle.remove()
 
 
-def check_found(
-    captures: Sequence[Capture], found: Mapping[str, Tensor], calls: Mapping[str, int] | None
-) -> None:
-    """Refuse a pass in which modules gave nothing, or were called another number of times."""
-    missing = [capture.address for capture in captures if capture.address not in found]
-    if missing:
-        raise ModuleError(
-            f"{listing(missing)}: returned no output of its own in the forward pass, probably "
-            "because it ran inside a fused operation. Ask for the module around it."
-        )
-    wrong = [
-        f"{capture.module} ({calls[capture.module]} calls, not {capture.calls})"
-        for capture in captures
-        if calls is not None
-        and calls[capture.module] != capture.calls
-        # Who counts from the first call is not misled by more of them.
-        and not capture.address.startswith(f"{capture.module}:{capture.call}")
-    ]
-    if wrong:
-        raise ModuleError(
-            "These modules were called more or less often with your images than when the "
-            f"network was surveyed, so their last call cannot be told for certain: "
-            f"{listing(list(dict.fromkeys(wrong)))}. Name the call, as in name:0."
-        )
-
-
 def _by_stimulus(tensor: Tensor, capture: Capture, rows: int) -> Tensor:
-    expected = list(capture.shape)
-    expected.insert(capture.batch_axis, rows)
-    if list(tensor.shape) != expected:
-        raise ModuleError(
-            f"{capture.address} has the shape {tuple(tensor.shape)} for {rows} images, not "
-            f"{tuple(expected)} as surveyed, so its rows cannot be told apart. Ask for a module "
-            "whose output does not depend on the content of the images."
-        )
+    check_shape(capture, tensor.shape, rows)
     return tensor.movedim(capture.batch_axis, 0)

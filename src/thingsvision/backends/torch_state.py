@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 from ..errors import ModuleError, listing
+from .neighbours import settle
 
 
 def hookable(model: nn.Module) -> nn.Module:
@@ -71,6 +72,7 @@ def outline(model: nn.Module) -> nn.Module:
 @contextmanager
 def left_as_found(model: nn.Module) -> Iterator[None]:
     """Evaluate without gradients, then undo the mode of each module and the device of all."""
+    settle()
     modes = [(module, module.training) for module in model.modules()]
     device = home(model)
     try:

@@ -9,7 +9,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from .axes import measured_axes
 from .base import Module, Output, Path, Survey
+from .torch_tokens import token_layout
 
 
 class Trace:
@@ -59,7 +61,8 @@ def survey_from(
     """Compare passes of two and three images, and of larger images, to tell the axes apart."""
     two, three, bigger = passes
     order = {key: position for position, key in enumerate(two.shapes)}
-    tokens = _token_counts(model, two)
+    layout = token_layout(model, _sequences(model, two, three), _maps(model, two))
+    tokens = _token_counts(model, two) | ({layout.count, layout.patches} if layout else set())
     modules = []
     for name, module in model.named_modules():
         outputs = []
@@ -84,7 +87,7 @@ def survey_from(
         axes = ("feature",) if len(shape) == 2 else name_axes(None, shape[1:], None, tokens)
         batch_axis = 0 if shape[:1] == (2,) else None
         given = Output(call, (), shape[1:], axes, batch_axis, order[classifier, call])
-    return Survey(tuple(modules[1:]), modules[0], classifier, given, aliases, method)
+    return Survey(tuple(modules[1:]), modules[0], classifier, given, aliases, method, layout)
 
 
 def _batch_axis(
@@ -98,6 +101,24 @@ def _batch_axis(
         return None
     sequence_first = getattr(module, "batch_first", None) is False
     return changed[0] if changed == [0] or (changed == [1] and sequence_first) else None
+
+
+def _sequences(model: nn.Module, two: Trace, three: Trace) -> Iterator[int]:
+    """Find the lengths of what may be sequences of tokens: rows of numbers for each image."""
+    kinds = dict(model.named_modules())
+    for (name, call), shapes in two.shapes.items():
+        for path, shape in shapes.items():
+            axis = _batch_axis(kinds[name], shape, three.shapes.get((name, call), {}).get(path))
+            if axis is not None and len(shape) == 3:
+                yield _without(shape, axis)[0]
+
+
+def _maps(model: nn.Module, trace: Trace) -> Iterator[tuple[int, int]]:
+    """Find the heights and widths of what convolutions gave back."""
+    kinds = dict(model.named_modules())
+    for (name, _), shapes in trace.shapes.items():
+        if isinstance(kinds[name], nn.Conv2d):
+            yield from ((shape[-2], shape[-1]) for shape in shapes.values())
 
 
 def _token_counts(model: nn.Module, trace: Trace) -> set[int]:
@@ -136,32 +157,15 @@ def name_axes(
     """
     if len(shape) == 1:
         return ("feature",)
-    numbered = {axis: f"axis{axis + 1}" for axis in range(len(shape))}
-    if grown is not None and len(grown) == len(shape) and grown != shape:
-        space = [axis for axis, length in enumerate(shape) if grown[axis] != length]
-        still = tuple(axis for axis in range(len(shape)) if axis not in space)
-        # Height and width grow differently; two axes that do not are tokens against tokens.
-        alike = len({(shape[axis], grown[axis]) for axis in space}) < len(space)
-        names = numbered | (_MEASURED.get((len(shape), still), {}) if not alike else {})
-    elif isinstance(module, _MAPS) and len(shape) == 3:
-        names = {0: "channel", 1: "height", 2: "width"}
-    elif len(shape) == 2 and shape[0] in tokens and shape[1] not in tokens:
-        names = {0: "token", 1: "channel"}
-    else:
-        names = numbered
-    return tuple(names[axis] for axis in range(len(shape)))
+    if (measured := measured_axes(shape, grown)) is not None:
+        return measured
+    if isinstance(module, _MAPS) and len(shape) == 3:
+        return ("channel", "height", "width")
+    if len(shape) == 2 and shape[0] in tokens and shape[1] not in tokens:
+        return ("token", "channel")
+    return tuple(f"axis{axis + 1}" for axis in range(len(shape)))
 
 
-# (number of axes, those that did not grow) -> names; clips have a time that does not grow either
-_MEASURED: dict[tuple[int, tuple[int, ...]], dict[int, str]] = {
-    (2, (1,)): {0: "token", 1: "channel"},
-    (2, (0,)): {0: "channel", 1: "token"},
-    (2, ()): {0: "height", 1: "width"},
-    (3, (0,)): {0: "channel", 1: "height", 2: "width"},
-    (3, (2,)): {0: "height", 1: "width", 2: "channel"},
-    (4, (0, 1)): {0: "channel", 1: "time", 2: "height", 3: "width"},
-    (4, (0, 3)): {0: "time", 1: "height", 2: "width", 3: "channel"},
-}
 _MAPS = (nn.Conv2d, nn.BatchNorm2d, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d)
 _TOKENS = (nn.LayerNorm, nn.MultiheadAttention, nn.TransformerEncoderLayer)
 

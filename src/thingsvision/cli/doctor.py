@@ -13,8 +13,9 @@ from .output import say, show_table, size_text
 from .verb import Verb, table_options
 
 OK, BROKEN, ABSENT = "ok", "broken", "absent"
-# Distribution → import name, where the two differ.
-IMPORTS = {"pillow": "PIL"}
+# Distribution → import name, where the two differ by more than a hyphen.
+IMPORTS = {"pillow": "PIL", "open-clip-torch": "open_clip", "scikit-image": "skimage"}
+FEW = 3
 LITTLE_SPACE = 1 << 30  # bytes
 
 Finding = dict[str, Any]
@@ -74,7 +75,7 @@ def _memory() -> str:
 
 
 def _packages() -> Iterator[Finding]:
-    """Import every package that is needed, and look for those of the extras."""
+    """Import every package that is needed, and look for those of the extras, without importing."""
     import sys
     from importlib import import_module
     from importlib.metadata import PackageNotFoundError, version
@@ -94,11 +95,16 @@ def _packages() -> Iterator[Finding]:
             continue
         yield _finding(name, found)
     for extra, names in extras.items():
-        missing = [name for name in names if not _has_distribution(name)]
-        install = f'pip install ".[{extra}]" in the checkout'
-        state, found = (ABSENT, f"lacks {', '.join(missing)}") if missing else (OK, "complete")
-        step = f"{install}, for thingsvision demo." if missing and extra == "demo" else ""
-        yield _finding(f"extra {extra}", found, state, step)
+        versions = {name: _version(name) for name in names}
+        missing = [name for name in names if versions[name] is None]
+        install = f'pip install ".[{extra}]"'
+        state, found = OK, "complete"
+        if missing:
+            state, found = ABSENT, f"lacks {', '.join(missing)}: {install}"
+        elif len(names) <= FEW:
+            found = ", ".join(f"{name} {number}" for name, number in versions.items())
+        step = f"{install} in the checkout, for thingsvision demo." if missing else ""
+        yield _finding(f"extra {extra}", found, state, step if extra == "demo" else "")
 
 
 def _own_version() -> str:
@@ -118,6 +124,8 @@ def _requirements() -> tuple[list[str], dict[str, list[str]]]:
     import re
     from importlib.metadata import PackageNotFoundError, requires
 
+    from ..optional import EXTRAS
+
     needed: list[str] = []
     extras: dict[str, list[str]] = {}
     try:
@@ -133,17 +141,25 @@ def _requirements() -> tuple[list[str], dict[str, list[str]]]:
             needed.append(name[0].lower())
         else:
             extras.setdefault(extra[1], []).append(name[0])
+    for package, (extra_name, _) in EXTRAS.items():
+        extras.setdefault(extra_name, [package])
     return needed, extras
 
 
-def _has_distribution(name: str) -> bool:
-    from importlib.metadata import PackageNotFoundError, version
+def _version(name: str) -> str | None:
+    """Give the version of a distribution, or of another one that brings the same package."""
+    from importlib.metadata import PackageNotFoundError, packages_distributions, version
+
+    from ..optional import is_installed
 
     try:
-        version(name)
-    except PackageNotFoundError:
-        return False
-    return True
+        return version(name)
+    except PackageNotFoundError:  # e.g. tensorflow-cpu brings tensorflow
+        package = IMPORTS.get(name, name.replace("-", "_"))
+    if not is_installed(package):
+        return None
+    others = packages_distributions().get(package)
+    return version(others[0]) if others else "of unknown version"
 
 
 def _devices() -> Iterator[Finding]:
@@ -166,9 +182,18 @@ def _cache(folder: Path) -> Iterator[Finding]:
 
 
 def _sources() -> Iterator[Finding]:
+    from ..optional import how_to_install
     from ..zoo import SOURCES
 
+    missing = SOURCES.missing()
     for name in SOURCES:
+        if package := missing.get(name):
+            found = f"lacks {package}: {how_to_install(package)}"
+            yield _finding(f"source {name}", found, ABSENT)
+            continue
+        if package := SOURCES.needs.get(name):  # a framework is not imported to be counted
+            yield _finding(f"source {name}", f"asks {package} {_version(package)}")
+            continue
         try:
             yield _finding(f"source {name}", counted(len(SOURCES[name].names()), "model"))
         except Exception as error:  # of a plugin, anything can be raised

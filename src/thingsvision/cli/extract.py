@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +12,8 @@ import click
 
 from ..errors import counted
 from .modules import surveyed
-from .output import say, show_record, show_table, size_text
-from .verb import AFTER_INTERRUPT, Verb, read_folder, table_options
+from .output import results_alone, say, show_record, show_table, size_text
+from .verb import AFTER_INTERRUPT, Verb, one_of, read_folder, require_name, table_options
 
 if TYPE_CHECKING:
     from ..extraction import Plan
@@ -32,6 +34,66 @@ def read_size(ctx: click.Context, param: click.Parameter, value: str | None) -> 
     return numbers[0] if len(numbers) == 1 else numbers
 
 
+def read_reductions(
+    ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
+) -> str | dict[str, str] | None:
+    """Read ``NAME`` for all modules, and ``PATTERN=NAME`` for those that match."""
+    from ..reduction import REDUCTIONS
+
+    rules = _rules(values)
+    for name in rules.values():
+        require_name("reduction", name, REDUCTIONS)
+    return rules["*"] if list(rules) == ["*"] else rules or None
+
+
+def read_projections(
+    ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
+) -> int | dict[str, int] | None:
+    """Read ``K`` for all modules, and ``PATTERN=K`` for those that match."""
+    rules = {}
+    for pattern, number in _rules(values).items():
+        if not number.isdecimal() or not int(number):
+            raise click.BadParameter(f"{number!r} is no number of features; it is at least 1.")
+        rules[pattern] = int(number)
+    return rules["*"] if list(rules) == ["*"] else rules or None
+
+
+def _rules(values: tuple[str, ...]) -> dict[str, str]:
+    """Split ``PATTERN=VALUE``; a lone value is for all that is left."""
+    rules: dict[str, str] = {}
+    for value in sorted(values, key=lambda value: "=" not in value):
+        pattern, _, wanted = value.rpartition("=")
+        pattern = pattern or "*"
+        if rules.setdefault(pattern, wanted) != wanted:
+            raise click.BadParameter(f"{pattern!r} is to be {rules[pattern]!r} and {wanted!r}.")
+    return rules
+
+
+def read_device(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    """Refuse what is no device anywhere; whether it is here is known when it is used."""
+    if not re.fullmatch(r"auto|cpu|mps|(cuda|gpu)(:\d+)?", value):
+        require_name("device", value, ("auto", "cpu", "cuda", "cuda:1", "mps"))
+    return value
+
+
+def _formats() -> Iterable[str]:
+    from ..store import STORES
+
+    return STORES
+
+
+def _initialisations() -> Iterable[str]:
+    from ..zoo.source import INITIALISATIONS
+
+    return INITIALISATIONS
+
+
+def _interpolations() -> Iterable[str]:
+    from ..preprocessing import INTERPOLATIONS
+
+    return INTERPOLATIONS
+
+
 def read_count(ctx: click.Context, param: click.Parameter, value: int) -> int:
     """Refuse a number below one."""
     if value < 1:
@@ -44,6 +106,9 @@ def read_count(ctx: click.Context, param: click.Parameter, value: int) -> int:
     examples=(
         "thingsvision extract checkpoints/efficientnet_lite0 images -m blocks.5 -o out",
         'thingsvision extract alexnet images -m "*" -o all --random --dry-run',
+        "thingsvision extract networks.py:make_network images -m output -o mine",
+        'thingsvision extract alexnet images -m "feat*" -o few --random --project 100',
+        "thingsvision extract openclip/ViT-B-32 texts.txt --text -m text -o words --random",
     ),
 )
 @click.argument("name")
@@ -68,6 +133,12 @@ def read_count(ctx: click.Context, param: click.Parameter, value: int) -> int:
     help="Folder to write to.",
 )
 @click.option("--random", is_flag=True, help="Random weights in place of trained ones.")
+@click.option(
+    "--init",
+    metavar="NAME",
+    callback=one_of("initialisation", _initialisations),
+    help="Of random weights, e.g. orthogonal; the library's own by default.",
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Of all that is random.")
 @click.option("--weights", metavar="FILE", help="Weights of your own, or the name of others.")
 @click.option(
@@ -76,11 +147,38 @@ def read_count(ctx: click.Context, param: click.Parameter, value: int) -> int:
     metavar="LIST",
     help="Text file: which images of the folder, in which order.",
 )
+@click.option(
+    "--text",
+    is_flag=True,
+    help="IMAGES are texts: a file with one on each line, or a CSV table with a column 'text'.",
+)
 @click.option("--flatten", is_flag=True, help="Lay each stimulus's activations out in one row.")
+@click.option(
+    "--reduction",
+    multiple=True,
+    metavar="NAME",
+    callback=read_reductions,
+    help="What is kept of an activation: flatten, mean, max, cls, mean-of-patches or cls+mean; "
+    "PATTERN=NAME for modules that match. May be given several times.",
+)
+@click.option(
+    "--project",
+    multiple=True,
+    metavar="K",
+    callback=read_projections,
+    help="Keep K numbers of each activation, by a sparse random projection; PATTERN=K for "
+    "modules that match.",
+)
 @click.option(
     "--resize", callback=read_size, metavar="N", help="Pixels of the shorter side, or none."
 )
 @click.option("--crop", callback=read_size, metavar="N", help="Pixels of the centre crop, or none.")
+@click.option(
+    "--interpolation",
+    metavar="NAME",
+    callback=one_of("interpolation", _interpolations),
+    help="Of the resize: bilinear, bicubic, …",
+)
 @click.option(
     "--batch-size",
     type=int,
@@ -89,8 +187,20 @@ def read_count(ctx: click.Context, param: click.Parameter, value: int) -> int:
     show_default=True,
     help="Images in one forward pass.",
 )
-@click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, mps.")
-@click.option("--format", default="npy", show_default=True, help="Of the files.")
+@click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    callback=read_device,
+    help="cpu, cuda, cuda:1, mps.",
+)
+@click.option(
+    "--format",
+    default="npy",
+    show_default=True,
+    callback=one_of("format", _formats),
+    help="Of the files.",
+)
 @click.option("--dry-run", is_flag=True, help="Only show what would be done.")
 @table_options
 @click.pass_context
@@ -101,12 +211,17 @@ def extract(
     modules: tuple[str, ...],
     out: str,
     random: bool,
+    init: str | None,
     seed: int,
     weights: str | None,
     file_names: str | None,
+    text: bool,
     flatten: bool,
+    reduction: str | dict[str, str] | None,
+    project: int | dict[str, int] | None,
     resize: Any,
     crop: Any,
+    interpolation: str | None,
     batch_size: int,
     device: str,
     format: str,
@@ -115,9 +230,10 @@ def extract(
 ) -> None:
     """Extract activations of the network NAME for IMAGES.
 
-    IMAGES is a folder, with or without subfolders, a CSV table with a column 'path', or one
-    file. A run that was interrupted goes on where it stopped when it is started again; one that
-    is complete is not repeated.
+    NAME is one of 'thingsvision models', or FILE.py:FUNCTION for a network of your own. IMAGES is
+    a folder, with or without subfolders, a CSV table with a column 'path', or one file. A run
+    that was interrupted goes on where it stopped when it is started again; one that is complete
+    is not repeated.
     """
     if not dry_run:
         ctx.meta[AFTER_INTERRUPT] = GOES_ON
@@ -128,21 +244,34 @@ def extract(
         )
     from ..extraction import extract_features, plan
     from ..stimuli import load_stimuli
+    from ..texts import load_texts
 
+    for_images = {"--file-names": file_names, "--resize": resize, "--crop": crop,
+                  "--interpolation": interpolation}  # fmt: skip
+    if text and (given := [option for option, value in for_images.items() if value is not None]):
+        raise click.UsageError(f"{', '.join(given)} cannot go with --text: it is for images.")
     # What costs nothing is checked first.
-    stimuli = load_stimuli(images, file_names=file_names)
-    options: dict[str, Any] = {"flatten": flatten, "batch_size": batch_size, "seed": seed}
-    sizes = {key: None if size == "none" else size
-             for key, size in (("resize", resize), ("crop", crop)) if size is not None}  # fmt: skip
-    network = _network(name, random, weights, seed, device, dry_run)
-    if sizes:
-        network = network.preprocessed(**sizes)
+    stimuli = load_texts(images) if text else load_stimuli(images, file_names=file_names)
+    options: dict[str, Any] = {
+        "reduction": reduction,
+        "project": project,
+        "flatten": flatten,
+        "batch_size": batch_size,
+        "seed": seed,
+    }
+    changes = {"resize": resize, "crop": crop, "interpolation": interpolation}
+    changes = {key: None if value == "none" else value
+               for key, value in changes.items() if value is not None}  # fmt: skip
+    with results_alone():
+        network = _network(name, random, weights, init, seed, device, dry_run)
+    if changes:
+        network = network.preprocessed(**changes)
     if dry_run:
         work = plan(network, stimuli, list(modules), **options)
         _show_plan(work, out, weights, random, style)
         return
     features = extract_features(network, stimuli, list(modules), out=out, format=format, **options)
-    _say_what_was_assumed(network)
+    _say_what_was_assumed(network.for_modality(stimuli.modality))
     show_features(features, out, style)
 
 
@@ -168,14 +297,22 @@ def shown_path(path: str | os.PathLike[str]) -> str:
 
 
 def _network(
-    name: str, random: bool, weights: str | None, seed: int, device: str, dry_run: bool
+    name: str,
+    random: bool,
+    weights: str | None,
+    init: str | None,
+    seed: int,
+    device: str,
+    dry_run: bool,
 ) -> Network:
     """Load the network; for a plan without weights, unless they are the user's own."""
     from ..zoo import load_model
     from ..zoo.catalogue import is_weights_file
+    from ..zoo.loading import choose
 
+    choose(name, not random, weights, seed, init, device)  # also before a dry run
     if not dry_run or (weights is not None and is_weights_file(weights)):
-        return load_model(name, not random, weights=weights, seed=seed, device=device)
+        return load_model(name, not random, weights=weights, init=init, seed=seed, device=device)
     return surveyed(name, weights)[0]
 
 
@@ -190,7 +327,7 @@ def _show_plan(work: Plan, out: str, weights: str | None, random: bool, style: s
     card = work.network.card
     record = {
         "network": work.network.name,
-        "weights": f"random, seed {work.seed}" if random else weights or card.weights,
+        "weights": f"random, seed {work.seed}" if random else weights or card.weights or "your own",
         "images": len(work.stimuli),
         "first, last": f"{work.stimuli.ids[0]}, {work.stimuli.ids[-1]}",
         "preprocessing": str(work.network.preprocessing),

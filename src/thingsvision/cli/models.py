@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import click
 
-from .output import show_table
+from .output import say, show_table
 from .verb import Verb, table_options
-
-ALL = "All of them: thingsvision models"
 
 
 @click.command(
     cls=Verb,
     examples=(
         'thingsvision models "resnet*"',
+        'thingsvision models "torchvision/vit*"',
         "thingsvision models --source checkpoints --json",
     ),
 )
@@ -21,27 +20,29 @@ ALL = "All of them: thingsvision models"
 @click.option("--source", metavar="NAME", help="Ask one source only, e.g. torchvision.")
 @table_options
 def models(pattern: str, source: str | None, style: str | None) -> None:
-    """List the networks whose names match PATTERN.
+    """List the networks whose names match PATTERN, in all sources.
 
-    PATTERN may hold the wildcards * and ?; put it in quotes. The first of the weights are those
-    that are used unless others are named: NAME.WEIGHTS.
+    PATTERN may hold the wildcards * and ?; put it in quotes. It is matched with the name, or
+    with SOURCE/NAME if it holds a slash. The first of the weights are those that are used unless
+    others are named: NAME.WEIGHTS.
     """
-    from ..errors import unknown
-    from ..zoo import SOURCES, list_models
+    from ..zoo.catalogue import describe_models, missing_sources, open_sources, unknown_model
 
-    rows = []
-    names = list_models(pattern, source)
-    if not names:
-        raise unknown("model", pattern, list_models("*", source), ALL)
-    for name in names:
-        label, _, model = name.partition("/")
-        card = SOURCES[label].card(model)
-        rows.append(
-            {
-                "name": name,
-                "task": card.task,
-                "weights": list(card.all_weights),
-                "usable": not card.refusal,
-            }
-        )
+    cards = describe_models(pattern, source)
+    others = open_sources(pattern, source)
+    if not cards and not (len(others) == 1 and "*" in pattern):
+        raise unknown_model(pattern if source is None else f"{source}/{pattern}")
+    rows = [
+        {
+            "name": name,
+            "task": card.task,
+            "weights": list(card.all_weights),
+            "usable": not card.refusal,
+        }
+        for name, card in cards.items()
+    ]
     show_table(rows, style, columns=("name", "task", "weights"), cut=("weights", "task"))
+    for label in others:
+        say(f"The source {label!r} takes further names, which cannot all be listed: {label}/NAME.")
+    for line in missing_sources(pattern, source):
+        say(line)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .output import say, shape_text, show_table
+from .output import results_alone, say, shape_text, show_table
 from .verb import Verb, table_options
 
 if TYPE_CHECKING:
@@ -23,15 +23,18 @@ NO_ROWS = "no row per stimulus"
     examples=(
         "thingsvision modules torchvision/alexnet",
         'thingsvision modules checkpoints/efficientnet_lite0 "blocks.?"',
+        "thingsvision modules networks.py:make_network",
     ),
 )
 @click.argument("name")
 @click.argument("pattern", default="*")
+@click.option("--text", is_flag=True, help="Those that a text goes through, not an image.")
 @table_options
-def modules(name: str, pattern: str, style: str | None) -> None:
+def modules(name: str, pattern: str, text: bool, style: str | None) -> None:
     """List the modules of the network NAME.
 
-    With their types, calls and output shapes.
+    With their types, calls and output shapes. NAME is one of 'thingsvision models', or
+    FILE.py:FUNCTION for a network of your own.
 
     PATTERN may hold the wildcards * and ?; put it in quotes. Shapes are for one image, without
     the axis of the stimuli; neither weights nor images are needed. A module that is called
@@ -40,7 +43,7 @@ def modules(name: str, pattern: str, style: str | None) -> None:
     from ..errors import unknown
     from ..registry import matching
 
-    network, survey = surveyed(name)
+    network, survey = surveyed(name, text=text)
     rows = list(_rows(survey))
     wanted = set(matching(pattern, [row["module"] for row in rows]))
     if not wanted:
@@ -57,10 +60,13 @@ def modules(name: str, pattern: str, style: str | None) -> None:
         columns=("module", "type", "calls", "shape", "axes"),
         cut=("type", "axes"),
     )
-    say(f"{network.name}: shapes for an input of {shape_text(network.example_size)} pixels.")
+    unit = "tokens" if text else "pixels"
+    say(f"{network.name}: shapes for an input of {shape_text(network.example_size)} {unit}.")
 
 
-def surveyed(name: str, weights: str | None = None) -> tuple[Network, Survey]:
+def surveyed(
+    name: str, weights: str | None = None, *, text: bool = False
+) -> tuple[Network, Survey]:
     """Build a network without weights and survey it; with random ones where it must be run.
 
     Parameters
@@ -69,6 +75,8 @@ def surveyed(name: str, weights: str | None = None) -> tuple[Network, Survey]:
         As `load_model` takes it.
     weights : str, optional
         Name of the source's weights, whose preprocessing decides the size of the input.
+    text : bool
+        Enter it by its texts.
 
     Returns
     -------
@@ -78,16 +86,32 @@ def surveyed(name: str, weights: str | None = None) -> tuple[Network, Survey]:
         Of its modules.
     """
     from ..errors import ModuleError
-    from ..zoo import Choice
-    from ..zoo.catalogue import find_model
+    from ..zoo import Choice, find_model
 
     source, model, named = find_model(name)
+
+    def survey(device: str) -> tuple[Network, Survey]:
+        with results_alone():
+            network = source.load(model, Choice(False, weights or named, device=device))
+        if text:
+            network = _by_texts(network)
+        return network, network.modules()
+
     try:
-        network = source.load(model, Choice(False, weights or named, device="meta"))
-        return network, network.modules()
+        return survey("meta")
     except (ModuleError, NotImplementedError):
-        network = source.load(model, Choice(False, weights or named, device="cpu"))
-        return network, network.modules()
+        return survey("cpu")
+
+
+def _by_texts(network: Network) -> Network:
+    from ..errors import InvalidArgument
+
+    if network.text is None:
+        raise InvalidArgument(
+            f"--text was given, but {network.name} takes images only. Networks that take texts "
+            "too: thingsvision models 'openclip/*'."
+        )
+    return network.text
 
 
 def _rows(survey: Survey) -> Iterator[dict[str, Any]]:

@@ -8,6 +8,7 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, redirect_stdout
 from typing import Any
 
 import click
@@ -47,6 +48,11 @@ def wrapped(text: str, width: int) -> str:
             break_long_words=False, break_on_hyphens=False,
         ) or [""]  # fmt: skip
     return "\n".join(lines)
+
+
+def results_alone() -> AbstractContextManager[Any]:
+    """Keep what libraries and the user's files print away from the results."""
+    return redirect_stdout(sys.stderr)
 
 
 def show_table(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,34 @@ def read_folder(ctx: click.Context, param: click.Parameter, value: str) -> str:
             f"{value!r} is a file. Give a folder; it is made where there is none."
         )
     return value
+
+
+def one_of(what: str, names: Callable[[], Iterable[str]]) -> Callable[..., str | None]:
+    """Make the callback of an option that takes one of several names, and shows the nearest.
+
+    Parameters
+    ----------
+    what : str
+        What the names stand for, in the singular.
+    names : callable
+        Gives them; it is called when the option is given.
+    """
+
+    def check(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+        if value is not None:
+            require_name(what, value, names())
+        return value
+
+    return check
+
+
+def require_name(what: str, value: str, names: Iterable[str]) -> None:
+    """Refuse a name that is none of several, as a mistake in the command line."""
+    from ..errors import unknown
+
+    choices = list(names)
+    if value not in choices:
+        raise click.BadParameter(str(unknown(what, value, choices)))
 
 
 def table_options(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -3,31 +3,41 @@
 from __future__ import annotations
 
 import os
-import sys
-from collections.abc import Sequence
-from dataclasses import replace
+import warnings
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
-from ..errors import InvalidArgument, UnknownName, listing, nearest, unknown
-from ..preprocessing import Preprocessing
+from ..backends.neighbours import settle
+from ..errors import (
+    InvalidArgument,
+    ThingsvisionError,
+    ThingsvisionWarning,
+    UnknownName,
+    listing,
+    nearest,
+)
+from ..optional import how_to_install
 from ..registry import Registry, matching
 from .card import ModelCard
-from .network import Network
-from .source import INITIALISATIONS, Choice, Source
+from .local import FILES, is_factory
+from .source import Source
 
 SOURCES = Registry(
     "model source",
     {
         "torchvision": "thingsvision.zoo.torchvision:SOURCE",
         "checkpoints": "thingsvision.zoo.checkpoints:SOURCE",
+        "timm": "thingsvision.zoo.timm:SOURCE",
+        "cornet": "thingsvision.zoo.cornet:SOURCE",
+        "keras": "thingsvision.zoo.keras:SOURCE",
+        "openclip": "thingsvision.zoo.openclip:SOURCE",
     },
     group="thingsvision.sources",
     # The package that a source cannot do without, where a plain installation lacks it.
-    needs={},
+    needs={"keras": "keras", "openclip": "open_clip"},
 )
 
-WEIGHTS_SUFFIXES = (".pth", ".pt", ".ckpt", ".bin", ".tar", ".safetensors", ".th")
+WEIGHTS_SUFFIXES = (".pth", ".pt", ".ckpt", ".bin", ".tar", ".safetensors", ".th", ".h5", ".keras")
 
 
 def list_models(pattern: str = "*", source: str | None = None) -> list[str]:
@@ -44,28 +54,63 @@ def list_models(pattern: str = "*", source: str | None = None) -> list[str]:
     Returns
     -------
     list of str
-        Full spellings ``source/name``.
+        Full spellings ``source/name``. Those of a source whose package is not installed are
+        missing; `missing_sources` names it.
 
     Raises
     ------
     UnknownName
         If there is no source of that name.
+    MissingPackage
+        If `source`, or the one that the pattern names, needs a package that is not installed.
 
     Examples
     --------
-    >>> list_models("alexnet")
-    ['torchvision/alexnet']
+    >>> list_models("torchvision/resnet1??")
+    ['torchvision/resnet101', 'torchvision/resnet152']
     """
-    sources = [(source, SOURCES[source])] if source is not None else SOURCES.working()
     found = []
-    for label, zoo in sources:
-        names = zoo.names()
+    for label, _, names in _all_names(_asked(pattern, source)):
         if "/" in pattern:
-            wanted = matching(pattern, [f"{label}/{name}" for name in names])
-            found += wanted
+            found += matching(pattern, [f"{label}/{name}" for name in names])
         else:
             found += [f"{label}/{name}" for name in matching(pattern, names)]
     return found
+
+
+def describe_models(pattern: str = "*", source: str | None = None) -> dict[str, ModelCard]:
+    """Say what is known of all models that match, with their default weights.
+
+    Parameters
+    ----------
+    pattern, source
+        As in `list_models`.
+
+    Returns
+    -------
+    dict of str to ModelCard
+        By full spelling, in the order of `list_models`. A source of another package that fails
+        is left out, with a warning.
+
+    Raises
+    ------
+    UnknownName, MissingPackage
+        As in `list_models`.
+    """
+    cards: dict[str, ModelCard] = {}
+    failed = set()
+    for name in list_models(pattern, source):
+        label, _, model = name.partition("/")
+        if label in failed:
+            continue
+        try:
+            cards[name] = SOURCES[label].card(model)
+        except Exception as error:  # another package's code may raise anything
+            if not SOURCES.is_optional(label):
+                raise
+            failed.add(label)
+            warnings.warn(str(SOURCES.broken(label, error)), ThingsvisionWarning, stacklevel=2)
+    return {name: card for name, card in cards.items() if name.partition("/")[0] not in failed}
 
 
 def describe_model(name: str) -> ModelCard:
@@ -74,7 +119,7 @@ def describe_model(name: str) -> ModelCard:
     Parameters
     ----------
     name : str
-        ``source/name``, ``source/name.weights`` or a bare name.
+        ``source/name``, ``source/name.weights`` or a bare name; ``file.py:function`` is run.
 
     Returns
     -------
@@ -86,127 +131,105 @@ def describe_model(name: str) -> ModelCard:
         If no source has the model or the weights.
     """
     source, model, weights = find_model(name)
-    card: ModelCard = source.card(model, weights)
-    return card
+    return source.card(model, weights)
 
 
-def load_model(
-    name: str,
-    pretrained: bool = True,
-    *,
-    weights: str | os.PathLike[str] | None = None,
-    seed: int = 0,
-    init: str | None = None,
-    device: str = "auto",
-    preprocessing: Preprocessing | None = None,
-) -> Network:
-    """Load a network by name, trained or random.
-
-    Parameters
-    ----------
-    name : str
-        ``source/name``, with ``.weights`` behind it if not the default ones are wanted. A bare
-        name works when one source has it.
-    pretrained : bool
-        Trained weights, or a random initialisation.
-    weights : str or path, optional
-        Name of the source's weights, or a file of your own: a state dict (``.pth``, ``.pt``,
-        ``.safetensors``), also inside ``{"state_dict": …}`` or with a ``module.`` prefix.
-    seed : int
-        Of the random initialisation; the same seed gives the same weights.
-    init : str, optional
-        Initialisation of random weights: ``"kaiming_normal"``, ``"kaiming_uniform"``,
-        ``"orthogonal"``, ``"xavier_normal"`` or ``"xavier_uniform"``; by default the one of
-        the model's own library.
-    device : str
-        ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
-    preprocessing : Preprocessing, optional
-        Used in place of the one that belongs to the weights.
-
-    Returns
-    -------
-    Network
+def find_model(name: str) -> tuple[Source, str, str | None]:
+    """Split a spelling into source, model and weights.
 
     Raises
     ------
     UnknownName
-        If no source has the model or the weights; the nearest are named.
+        If nothing has this name.
     InvalidArgument
-        If several sources have it, or the arguments contradict each other.
-    WeightsError
-        If weights cannot be had or do not fit.
-
-    Examples
-    --------
-    >>> load_model("torchvision/alexnet", pretrained=False).preprocessing.crop
-    224
+        If several sources have it; the full spellings are named.
     """
-    source, model, named = find_model(name)
-    file = None
-    if weights is not None and is_weights_file(weights):
-        file = os.fspath(weights)
-    elif weights is not None:
-        if named is not None and named != weights:
-            raise InvalidArgument(
-                f"The name {name!r} asks for the weights {named!r}, weights= for {weights!r}."
-            )
-        named = str(weights)
-    if not pretrained and (named is not None or file is not None):
-        raise InvalidArgument(
-            f"pretrained=False asks for random weights, but the weights {named or file!r} were "
-            "named. Leave one of them away."
-        )
-    if init is not None and init not in INITIALISATIONS:
-        raise unknown("initialisation", init, INITIALISATIONS)
-    if init is not None and pretrained:
-        raise InvalidArgument(f"init={init!r} is for random weights; add pretrained=False.")
-    network: Network = source.load(model, Choice(pretrained, named, file, seed, init, device))
-    if preprocessing is not None:
-        network = replace(network, preprocessing=preprocessing)
-    return network
+    settle()  # before a source imports its library
+    if is_factory(name):
+        return FILES, name, None
+    label, slash, rest = name.partition("/")
+    if slash and label in SOURCES:
+        source = SOURCES[label]
+        found = _model_in(_names(label, source), rest)
+        accepts = getattr(source, "accepts", None)
+        if found is None and accepts is not None and accepts(rest):
+            found = rest, None
+        if found is None:
+            raise unknown_model(name)
+        return source, *found
+    hits = [
+        (label, source, hit)
+        for label, source, names in _all_names()
+        if (hit := _model_in(names, name)) is not None
+    ]
+    if len(hits) > 1:  # the weights may tell
+        hits = [hit for hit in hits if _has_weights(hit[1], *hit[2])] or hits
+    if len(hits) > 1:
+        spelled = [f"{label}/{name}" for label, _, _ in hits]
+        raise InvalidArgument(f"Several sources have {name!r}. Choose: {listing(spelled)}.")
+    if not hits:
+        raise unknown_model(name)
+    _, source, (model, weights) = hits[0]
+    return source, model, weights
 
 
-def wrap_model(
-    model: Any, preprocessing: Preprocessing, *, name: str = "", device: str | None = None
-) -> Network:
-    """Use a network of your own.
+def unknown_model(name: str) -> UnknownName:
+    """Make the error for a name that no source has, with the nearest in all of them.
 
     Parameters
     ----------
-    model : torch.nn.Module
-        Your model, with its weights.
-    preprocessing : Preprocessing
-        What it expects of an image.
     name : str
-        Used in the provenance; the name of its class by default.
-    device : str, optional
-        As in `load_model`; the model is moved there. By default it is run where it is.
+        What was received.
 
     Returns
     -------
-    Network
-
-    Raises
-    ------
-    InvalidArgument
-        If the model is of no known framework.
+    UnknownName
+        To be raised by the caller.
     """
-    torch = sys.modules.get("torch")
-    if torch is None or not isinstance(model, torch.nn.Module):
-        raise InvalidArgument(
-            f"The model is a {type(model).__name__}; allowed is a torch.nn.Module."
-        )
-    from ..backends.torch import TorchBackend
-    from ..backends.torch_state import home
+    label, _, bare = name.rpartition("/")
+    spelled: dict[str, list[str]] = {}  # a name -> its full spellings
+    for other, _, names in _all_names():
+        for model in names:
+            spelled.setdefault(model, []).append(f"{other}/{model}")
+    alike = nearest(bare.partition(".")[0] or bare, spelled)
+    # Of the sources that have the same name, the one that was asked comes first.
+    near = [
+        full
+        for model in alike
+        for full in sorted(spelled[model], key=lambda full: not full.startswith(f"{label}/"))
+    ][:5]
+    absent = "".join(f" {line}" for line in missing_sources())
+    return UnknownName(
+        f"There is no model {name!r}. Nearest: {listing(near)}.{absent} "
+        "All of them: thingsvision models '*'."
+    )
 
-    if device == "meta":
-        raise InvalidArgument("device is 'meta', where your model would lose its weights.")
-    backend = TorchBackend(device or str(home(model) or "cpu"))
-    if device is not None:
-        model.to(backend.device)
-    label = name or type(model).__name__
-    card = ModelCard(f"local/{label}", preprocessing=preprocessing)
-    return Network(card.name, model, backend, preprocessing, card, {"kind": "the user's model"})
+
+def missing_sources(pattern: str = "*", source: str | None = None) -> list[str]:
+    """Say which sources lack their package, a sentence for each, with the command that helps.
+
+    Parameters
+    ----------
+    pattern, source
+        As in `list_models`; sources that these do not ask are not mentioned.
+
+    Returns
+    -------
+    list of str
+        Empty if nothing is missing.
+    """
+    return [
+        f"The source {label!r} is not installed: {how_to_install(package)}."
+        for label, package in SOURCES.missing().items()
+        if label in (_asked(pattern, source) or SOURCES)
+    ]
+
+
+def open_sources(pattern: str = "*", source: str | None = None) -> list[str]:
+    """List those of the sources asked that take more names than they list, such as hubs."""
+    asked = _asked(pattern, source)
+    there = [(label, SOURCES[label]) for label in asked] if asked else SOURCES.working()
+    return [label for label, zoo in there if hasattr(zoo, "accepts")]
 
 
 def is_weights_file(weights: str | os.PathLike[str]) -> bool:
@@ -220,50 +243,50 @@ def is_weights_file(weights: str | os.PathLike[str]) -> bool:
     )
 
 
-def find_model(name: str) -> tuple[Source, str, str | None]:
-    """Split a spelling into source, model and weights.
-
-    Raises
-    ------
-    UnknownName
-        If nothing has this name.
-    InvalidArgument
-        If several sources have it; the full spellings are named.
-    """
-    label, slash, rest = name.partition("/")
-    if slash and label in SOURCES:
-        source = SOURCES[label]
-        found = _model_in(source, rest)
-        accepts = getattr(source, "accepts", None)
-        if found is None and accepts is not None and accepts(rest):
-            found = rest, None
-        if found is None:
-            raise _unknown(name, [f"{label}/{n}" for n in source.names()])
-        return source, *found
-    hits = []
-    for label, source in SOURCES.working():
-        if (found := _model_in(source, name)) is not None:
-            hits.append((label, source, found))
-    if len(hits) > 1:
-        spelled = [f"{label}/{name}" for label, _, _ in hits]
-        raise InvalidArgument(f"Several sources have {name!r}. Choose: {listing(spelled)}.")
-    if not hits:
-        raise _unknown(name, list_models())
-    _, source, (model, weights) = hits[0]
-    return source, model, weights
+def _asked(pattern: str, source: str | None) -> list[str]:
+    """Name the one source that a question is for; nothing if it is for all."""
+    label, slash, _ = pattern.partition("/")
+    if source is None and slash and label in SOURCES:
+        return [label]
+    return [] if source is None else [source]
 
 
-def _model_in(source: Source, name: str) -> tuple[str, str | None] | None:
-    names = set(source.names())
+def _all_names(asked: Sequence[str] = ()) -> Iterator[tuple[str, Source, list[str]]]:
+    """Yield label, source and names; of all sources, those that fail become warnings."""
+    settle()
+    yield from ((label, SOURCES[label], _names(label, SOURCES[label])) for label in asked)
+    for label, source in () if asked else SOURCES.working():
+        try:
+            names = _names(label, source)
+        except ThingsvisionError as error:
+            if not SOURCES.is_optional(label):
+                raise
+            warnings.warn(str(error), ThingsvisionWarning, stacklevel=3)
+            continue
+        yield label, source, names
+
+
+def _names(label: str, source: Source) -> list[str]:
+    try:
+        return source.names()
+    except Exception as error:  # another package's code may raise anything
+        if isinstance(error, ThingsvisionError) or not SOURCES.is_optional(label):
+            raise
+        raise SOURCES.broken(label, error) from error
+
+
+def _model_in(names: list[str], name: str) -> tuple[str, str | None] | None:
     if name in names:
         return name, None
     model, _, weights = name.partition(".")
     return (model, weights) if model in names else None
 
 
-def _unknown(name: str, names: Sequence[str]) -> UnknownName:
-    near = nearest(name.rpartition("/")[2], names)
-    return UnknownName(
-        f"There is no model {name!r}. Nearest: {listing(near)}. "
-        "All of them: thingsvision models '*'."
-    )
+def _has_weights(source: Source, model: str, weights: str | None) -> bool:
+    if weights is None:
+        return True
+    try:
+        source.card(model, weights)
+    except UnknownName:
+        return False
+    return True

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlparse
+from warnings import warn
 
 from torch import nn
 
 from ..backends.torch import TorchBackend
-from ..errors import WeightsError, unknown
+from ..errors import InvalidArgument, ThingsvisionWarning, WeightsError, listing, unknown
 from ..optional import require
 from ..preprocessing import Preprocessing
 from ..provenance import digest_file
 from .card import ModelCard
+from .downloads import download
+from .key_rules import KeyRule
 from .network import Network
 from .source import Choice
-from .weights import Build, download, fitted, loaded, read_weights, skeleton
+from .weights import Build, fitted, loaded, read_weights, skeleton
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -45,7 +49,7 @@ class Checkpoints:
 
     def names(self) -> list[str]:
         """List the checkpoints of the table."""
-        return list(_entries(self.table))
+        return list(entries(self.table))
 
     def card(self, name: str, weights: str | None = None) -> ModelCard:
         """Describe a checkpoint by its entry."""
@@ -54,32 +58,40 @@ class Checkpoints:
         entry = self._entry(name)
         return ModelCard(
             f"checkpoints/{name}",
-            task=entry.get("task", ""),
+            task=entry["task"],
             weights=WEIGHTS,
             all_weights=(WEIGHTS,),
             preprocessing=_preprocessing(name, entry),
-            parameters=entry.get("parameters"),
-            classes=_CLASSES[entry["classes"]]() if "classes" in entry else (),
-            training_data=entry.get("training_data", ""),
-            licence=entry.get("licence", ""),
-            citation=entry.get("citation", ""),
-            url=entry.get("url", ""),
+            parameters=entry["parameters"],
+            classes=_CLASSES[entry["classes"]](),
+            training_data=entry["training_data"],
+            licence=entry["licence"],
+            citation=entry["citation"],
+            url=entry["url"],
         )
 
     def load(self, name: str, choice: Choice) -> Network:
         """Build the architecture with the wanted weights."""
         entry, card = self._entry(name), self.card(name, choice.weights)
-        library, _, architecture = entry["architecture"].partition("/")
-        build = partial(_ARCHITECTURES[library], architecture)
+        build = architecture(entry)
+        rule = KeyRule.read(entry["keys"])
+
+        def read(path: str | Path) -> dict[str, Any]:
+            state = read_weights(path, rule.inside)
+            return rule.apply(name, state, skeleton(build).state_dict())
 
         def pretrained() -> tuple[nn.Module, dict[str, Any]]:
-            state = read_weights(_file(name, entry))
-            if entry["keys"] == "by order":
-                state = _by_order(name, state, skeleton(build))
-            model = fitted(build, state, name)
+            model = fitted(build, read(_file(name, entry)), card.name)
+            if not entry["checked"]:
+                warn(
+                    f"The file of {card.name} fits, but could not be tried before release; "
+                    "compare some of its results with published ones before you rely on it.",
+                    ThingsvisionWarning,
+                    stacklevel=5,
+                )
             return model, {"address": entry["address"], "checked": entry["checked"]}
 
-        model, record = loaded(build, choice, pretrained, f"that of {name}")
+        model, record = loaded(build, choice, pretrained, f"that of {name}", read=read)
         assert card.preprocessing is not None
         backend = TorchBackend(choice.device)
         if choice.device != "meta":
@@ -87,45 +99,96 @@ class Checkpoints:
         return Network(card.name, model, backend, card.preprocessing, card, record)
 
     def _entry(self, name: str) -> Mapping[str, Any]:
-        entries = _entries(self.table)
-        if name not in entries:
-            raise unknown("checkpoint", name, entries)
-        return entries[name]
+        known = entries(self.table)
+        if name not in known:
+            raise unknown("checkpoint", name, known)
+        return known[name]
 
 
 SOURCE = Checkpoints()
 
 
+REQUIRED = ("architecture", "address", "preprocessing")
+DEFAULTS: dict[str, Any] = {
+    "options": {}, "without": [], "sha256": "", "keys": {}, "checked": False, "classes": "",
+    "parameters": None, "task": "", "training_data": "", "licence": "", "citation": "", "url": "",
+}  # fmt: skip
+
+
 @cache
-def _entries(table: Path) -> dict[str, dict[str, Any]]:
-    return tomllib.loads(table.read_text(encoding="utf-8"))
+def entries(table: Path) -> dict[str, dict[str, Any]]:
+    """Read a table; what an entry is like, it takes over from that one.
+
+    Raises
+    ------
+    InvalidArgument
+        If a field is missing, or is none.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for name, entry in tomllib.loads(table.read_text(encoding="utf-8")).items():
+        like = entry.pop("like", None)
+        if like is not None and like not in found:
+            raise unknown(f"checkpoint above {name}", like, found)
+        whole = {**DEFAULTS, **(found[like] if like else {}), **entry}
+        for field in entry:
+            if field not in (*REQUIRED, *DEFAULTS):
+                raise unknown(f"field of checkpoints ({name})", field, (*REQUIRED, *DEFAULTS))
+        if missing := [field for field in REQUIRED if field not in whole]:
+            raise InvalidArgument(
+                f"The checkpoint {name} of {str(table)!r} lacks {listing(missing)}. The head of "
+                f"{str(TABLE)!r} explains all fields."
+            )
+        found[name] = whole
+    return found
+
+
+def architecture(entry: Mapping[str, Any]) -> Build:
+    """Give what builds the architecture of an entry, without weights."""
+    library, _, name = entry["architecture"].partition("/")
+    if library not in _LIBRARIES:
+        raise unknown("library of architectures", library, _LIBRARIES)
+
+    def build(**options: Any) -> nn.Module:
+        model = _LIBRARIES[library](name, **{**entry["options"], **options})
+        for head in entry["without"]:
+            setattr(model, head, nn.Identity())
+        return model
+
+    return build
 
 
 def _preprocessing(name: str, entry: Mapping[str, Any]) -> Preprocessing:
     values = dict(entry["preprocessing"])
+    is_assumed = values.pop("assumed", False)
     for key in ("mean", "std"):
-        values[key] = tuple(values[key])
-    return Preprocessing(**values, origin=f"checkpoints {name}")
+        if key in values:
+            values[key] = tuple(values[key])
+    origin = f"checkpoints {name}{', assumed: it is not published' if is_assumed else ''}"
+    return Preprocessing(**values, origin=origin)
 
 
 def _file(name: str, entry: Mapping[str, Any]) -> Path:
     """Find the checkpoint's file, download it if need be, and check its digest."""
     address: str = entry["address"]
-    kind, _, rest = address.partition(":")
-    if kind == "package":
-        package, _, inside = rest.partition("/")
-        spec = find_spec(package)
-        if spec is None or not spec.submodule_search_locations:
-            require(package)  # says which extra brings it
-        assert spec is not None and spec.submodule_search_locations
-        file = Path(spec.submodule_search_locations[0]) / inside
-        if not file.is_file():
-            raise WeightsError(
-                f"The installed package {package!r} has no file {inside!r}: it is of another "
-                f"version than the checkpoint {name} was taken from."
-            )
-    else:
-        file = download(address)
+    if not address:
+        raise WeightsError(
+            f"No lasting address of the file of checkpoints/{name} is known. Look for it at "
+            f"{entry['url']}, download it and give it with weights=FILE; its keys are understood."
+        )
+    if not address.startswith("package:"):
+        # Many are called resnet50.pth or download, so the entry's name goes before.
+        return download(address, entry["sha256"], f"{name}-{Path(urlparse(address).path).name}")
+    package, _, inside = address.removeprefix("package:").partition("/")
+    spec = find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        require(package)  # says which extra brings it
+    assert spec is not None and spec.submodule_search_locations
+    file = Path(spec.submodule_search_locations[0]) / inside
+    if not file.is_file():
+        raise WeightsError(
+            f"The installed package {package!r} has no file {inside!r}: it is of another "
+            f"version than the checkpoint {name} was taken from."
+        )
     found = digest_file(file)
     if entry["sha256"] and found != entry["sha256"]:
         raise WeightsError(
@@ -135,29 +198,17 @@ def _file(name: str, entry: Mapping[str, Any]) -> Path:
     return file
 
 
-def _by_order(name: str, state: Mapping[str, Any], model: nn.Module) -> dict[str, Any]:
-    expected = model.state_dict()
-    pairs = list(zip(expected.items(), state.items(), strict=False))
-    wrong = [key for (key, want), (_, have) in pairs if want.shape != have.shape]
-    if len(expected) != len(state) or wrong:
-        raise WeightsError(
-            f"The checkpoint {name} has {len(state)} entries for {len(expected)} of the "
-            f"architecture, {len(wrong)} of another shape, so it cannot be fitted by order."
-        )
-    return {key: value for (key, _), (_, value) in pairs}
-
-
-def _timm(architecture: str, **options: Any) -> nn.Module:
+def _timm(name: str, **options: Any) -> nn.Module:
     import timm
 
-    model: nn.Module = timm.create_model(architecture, pretrained=False, **options)
+    model: nn.Module = timm.create_model(name, pretrained=False, **options)
     return model
 
 
-def _torchvision(architecture: str, **options: Any) -> nn.Module:
+def _torchvision(name: str, **options: Any) -> nn.Module:
     from torchvision.models import get_model
 
-    model: nn.Module = get_model(architecture, weights=None, **options)
+    model: nn.Module = get_model(name, weights=None, **options)
     return model
 
 
@@ -167,5 +218,5 @@ def _imagenet() -> tuple[str, ...]:
     return tuple(AlexNet_Weights.DEFAULT.meta["categories"])
 
 
-_ARCHITECTURES: dict[str, Build] = {"timm": _timm, "torchvision": _torchvision}
-_CLASSES = {"imagenet": _imagenet}
+_LIBRARIES: dict[str, Build] = {"timm": _timm, "torchvision": _torchvision}
+_CLASSES: dict[str, Callable[[], tuple[str, ...]]] = {"": tuple, "imagenet": _imagenet}

@@ -5,20 +5,24 @@ from __future__ import annotations
 import os
 import pickle
 import re
-import shutil
 import warnings
+import zipfile
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlparse
 
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from ..backends.neighbours import settle
 from ..errors import ThingsvisionWarning, WeightsError, listing
-from ..provenance import digest_file
+from .downloads import cache_folder as cache_folder
+from .downloads import download as download
+from .downloads import is_published as is_published
+from .downloads import keep as keep
+from .downloads import no_weights
 from .source import Choice
 
 Build = Callable[..., nn.Module]
@@ -28,13 +32,16 @@ WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "weights")
 PREFIXES = ("module.", "_orig_mod.", "model.")
 
 
-def read_weights(path: str | os.PathLike[str]) -> dict[str, Any]:
+def read_weights(path: str | os.PathLike[str], inside: str = "") -> dict[str, Any]:
     """Read a state dict from a file, without executing anything in it.
 
     Parameters
     ----------
     path : path
         ``.safetensors``, or any file that ``torch.save`` wrote.
+    inside : str
+        Keys, joined by dots, under which the state dict lies, if it does; otherwise it is
+        looked for under the usual ones.
 
     Returns
     -------
@@ -55,9 +62,7 @@ def read_weights(path: str | os.PathLike[str]) -> dict[str, Any]:
 
             content: Any = load_file(path)
         else:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # on formats of old versions
-                content = torch.load(path, map_location="cpu", weights_only=True)
+            content = _unpickled(path)
     except Exception as error:  # each reader has errors of its own for a broken file
         # torch names the class or function that it would have to import.
         code = re.search(r"(?:GLOBAL|class) (?!None\b)(\S+)", str(error))
@@ -70,24 +75,36 @@ def read_weights(path: str | os.PathLike[str]) -> dict[str, Any]:
         reason = (str(error).splitlines() or [""])[0] or type(error).__name__
         if isinstance(error, pickle.UnpicklingError):  # torch's own text advises to run it
             reason = "torch.save did not write it"
-        reason = _no_weights(path) or reason
+        reason = no_weights(path) or reason
         raise WeightsError(
             f"The weights file {str(path)!r} is broken or no weights file: {reason}"
         ) from error
-    return _state_dict(content, path)
+    return _state_dict(_inside(content, inside), path)
 
 
-def _no_weights(path: Path) -> str:
-    """Say in words what a file is that is plainly none of weights."""
-    with path.open("rb") as file:
-        start = file.read(200)
-    if not start.strip():
-        return "it is empty."
-    text = start.decode("utf-8", errors="ignore").strip()
-    is_whole = len(text.encode()) > len(start.strip()) - 4  # the last character may be cut
-    if not is_whole or not " ".join(text.split()).isprintable():
-        return ""
-    return f"it is not a file of weights but text, which begins {text.splitlines()[0][:60]!r}."
+def _unpickled(path: Path) -> Any:
+    """Load tensors alone; mapped into memory where the format allows it, not copied."""
+    is_zip = zipfile.is_zipfile(path)
+    if is_zip:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()  # torch itself does not look at the checksums
+        if damaged is not None:
+            raise ValueError(
+                f"the checksum of its part {damaged!r} is wrong. Get the file again; if it was "
+                "saved with torch.serialization.set_crc32_options(False), save it without that."
+            )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # on formats of old versions
+        return torch.load(str(path), map_location="cpu", weights_only=True, mmap=is_zip)
+
+
+def _inside(content: Any, keys: str) -> Any:
+    found = content
+    for key in keys.split("."):
+        if not isinstance(found, Mapping) or key not in found:
+            return content
+        found = found[key]
+    return found
 
 
 def _state_dict(content: Any, path: Path) -> dict[str, Any]:
@@ -320,6 +337,7 @@ def loaded(
     pretrained: Callable[[], tuple[nn.Module, dict[str, Any]]],
     assumed: str,
     variants: Sequence[dict[str, Any]] = ({},),
+    read: Callable[[str], Mapping[str, Any]] = read_weights,
 ) -> tuple[nn.Module, dict[str, Any]]:
     """Build a network with the weights that were chosen, on the CPU.
 
@@ -335,6 +353,8 @@ def loaded(
         Whose preprocessing is used for weights that bring none, e.g. ``"that of IMAGENET1K_V1"``.
     variants : sequence of dict
         Arguments of `build` to try for a file of weights.
+    read : callable
+        Gives the state dict in a file of the user's.
 
     Returns
     -------
@@ -347,7 +367,7 @@ def loaded(
     if choice.device == "meta":
         return skeleton(build), {"kind": "none"}
     if choice.file is not None:
-        model = fitted(build, read_weights(choice.file), repr(choice.file), variants)
+        model = fitted(build, read(choice.file), repr(choice.file), variants)
         return model, {"kind": "file", "file": choice.file, **note}
     if not choice.pretrained:
         record = {"kind": "random", "seed": choice.seed, **note}
@@ -360,77 +380,9 @@ def loaded(
 
 def quiet(build: Build, seed: int = 0, **options: Any) -> nn.Module:
     """Build without touching torch's random state, and without the library's warnings."""
+    settle()
     with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
         warnings.simplefilter("ignore", FutureWarning)  # on initialisation
         warnings.simplefilter("ignore", UserWarning)  # and deprecation
         torch.default_generator.manual_seed(seed)
         return build(**options)
-
-
-def cache_folder() -> Path:
-    """Name the folder that keeps what was downloaded; torchvision uses the same."""
-    return Path(torch.hub.get_dir()) / "checkpoints"
-
-
-def is_published(path: str | os.PathLike[str], url: str) -> bool:
-    """Tell whether a file is the one that is published at an address, by its SHA-256."""
-    prefix = _expected(url)[1]
-    return bool(prefix) and digest_file(Path(path).expanduser()).startswith(prefix)
-
-
-def keep(path: str | os.PathLike[str], url: str) -> None:
-    """Put a published file where `download` looks for it."""
-    file, _ = _expected(url)
-    if not file.is_file():
-        file.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(Path(path).expanduser(), file)
-
-
-def _expected(url: str) -> tuple[Path, str]:
-    """Give the file that an address is kept in, and the start of its SHA-256 if its name tells."""
-    file = cache_folder() / Path(urlparse(url).path).name
-    named = re.search(r"-([a-f0-9]{8,})\.", file.name)
-    return file, named[1] if named else ""
-
-
-def download(url: str) -> Path:
-    """Put published weights into ``torch.hub``'s cache folder, if they are not there already.
-
-    Parameters
-    ----------
-    url : str
-        Where they are. A file name like ``name-0123abcd.pth`` holds the start of its SHA-256.
-
-    Returns
-    -------
-    pathlib.Path
-        The file, whose digest fits its name.
-
-    Raises
-    ------
-    WeightsError
-        If nothing could be downloaded, or it is not what was expected.
-    """
-    file, prefix = _expected(url)
-    if not file.is_file():
-        try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            torch.hub.download_url_to_file(url, str(file), prefix or None)
-        except OSError as error:  # URLError and timeouts are among them
-            reason = getattr(error, "reason", None) or error
-            raise WeightsError(
-                f"The weights cannot be downloaded from {url} ({reason}). On a machine with a "
-                f"connection, download the file and put it at {str(file)!r}, or give any weights "
-                "file of yours with weights=. pretrained=False needs no download."
-            ) from error
-        except RuntimeError as error:
-            raise WeightsError(
-                f"What {url} gave is not what was expected: {error}. It was not kept; try again."
-            ) from error
-    found = digest_file(file) if prefix else ""
-    if not found.startswith(prefix):
-        raise WeightsError(
-            f"The file {str(file)!r} is not what its name says: its SHA-256 is {found}, which "
-            f"should begin with {prefix}. Delete it; it is then downloaded from {url}."
-        )
-    return file
