@@ -113,7 +113,7 @@ def test_mat_is_read_by_scipy(stimuli: Any, expected: Any, tmp_path: Path) -> No
 @pytest.mark.parametrize("version", ["5", "7.3"])
 @pytest.mark.parametrize("dtype", ["f4", "f8", "f2", "i4", "u1", "bool"])
 @pytest.mark.parametrize("shape", [(5,), (5, 1), (1, 7), (5, 3), (5, 2, 3, 4)])
-def test_octave_reads_what_was_written(
+def test_both_versions_are_read_back(
     version: str, dtype: str, shape: tuple[int, ...], tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
