@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from inspect import signature
 from pathlib import Path
@@ -66,14 +67,9 @@ class HuggingFace:
     def card(self, name: str, weights: str | None = None) -> ModelCard:
         """Describe a model by its configuration, as far as that is here already."""
         place = _place(name, weights)
-        if place is None and weights is not None:
-            raise unknown(f"set of weights for {name}", weights, [], _NEEDS_HUB)
         if place is not None and not place.is_folder:
             return self._card_of_hub(name, place)
-        given = _weights_of(place)
-        if weights not in (None, given):
-            raise unknown(f"set of weights for {name}", str(weights), [given] if given else [])
-        return _described(name, _config(name, place), place, given)
+        return _described(name, _config(name, place), place)
 
     def load(self, name: str, choice: Choice) -> Network:
         """Build a model with the wanted weights."""
@@ -82,6 +78,7 @@ class HuggingFace:
         if place is None and is_trained:
             raise WeightsError(f"hf/{name} is a type of model, without weights. {_NEEDS_HUB}")
         config = _config(name, place)
+        place = place and place.pinned()
         network = _told(place, name, lambda: network_class(config))
         if why_not := refusal(network, config):
             raise InvalidArgument(f"hf/{name} cannot be used: {why_not}.")
@@ -90,7 +87,7 @@ class HuggingFace:
         def pretrained() -> tuple[nn.Module, dict[str, Any]]:
             assert place is not None
             model, record = _told(place, name, lambda: trained(network, config, place))
-            return model, {**_origin(place, config), **record}
+            return model, {**_origin(place), **record}
 
         whose = "there is no image processor" if place is None else f"that of {place.name}"
         variants: list[dict[str, Any]] = [{}, WITHOUT_POOLING]
@@ -102,7 +99,7 @@ class HuggingFace:
         backend = TorchBackend(choice.device)
         if choice.device != "meta":
             model.to(backend.device)
-        card = _described(name, config, place, _weights_of(place))
+        card = _described(name, config, place)
         label, both = f"hf/{name}", {"penultimate": "output"}
         if not takes_text(network):
             return Network(label, image_view(model), backend, preprocessing, card, record)
@@ -118,16 +115,16 @@ class HuggingFace:
 
     def _card_of_hub(self, name: str, place: Place) -> ModelCard:
         """Describe a repository by what was downloaded before, or say that nothing was."""
+        revision = place.revision or MAIN
         try:
-            config = _config(name, Place(place.name, False, place.revision, offline=True))
+            config = _config(name, replace(place, offline=True))
         except ThingsvisionError:
-            revision = place.revision or MAIN
             return ModelCard(
                 f"hf/{name}", weights=revision, all_weights=(revision,), citation=CITATION,
                 training_data="see its page; the configuration is read when it is loaded",
                 licence="see its page", url=_page(place),
             )  # fmt: skip
-        return _described(name, config, place, place.revision or MAIN)
+        return _described(name, config, place)
 
 
 SOURCE = HuggingFace()
@@ -140,11 +137,14 @@ _NEEDS_HUB = (
 
 def _place(name: str, weights: str | None) -> Place | None:
     """Find out whether a name is that of a type, a folder, or a repository."""
-    if name in SOURCE.names():
-        return None
     folder = Path(name).expanduser()
-    if folder.is_dir():
-        return Place(str(folder), True)
+    is_type = name in SOURCE.names()
+    if is_type or folder.is_dir():
+        place = None if is_type else Place(str(folder), True)
+        known = _weights_of(place)
+        if weights not in (None, known):
+            raise unknown(f"set of weights for {name}", str(weights), [known] if known else [])
+        return place
     if name.startswith(FOLDERS):
         raise UnknownName(f"There is no folder {name!r}, which hf/{name} stands for.")
     if REPOSITORY.fullmatch(name) is None:
@@ -161,7 +161,8 @@ def _config(name: str, place: Place | None) -> Any:
     return _told(place, name, lambda: place.read(read))
 
 
-def _described(name: str, config: Any, place: Place | None, weights: str | None) -> ModelCard:
+def _described(name: str, config: Any, place: Place | None) -> ModelCard:
+    weights = _weights_of(place)
     network = _told(place, name, lambda: network_class(config))
     has_classes = "labels" in signature(network.forward).parameters and not takes_text(network)
     named = tuple(map(str, (config.id2label or {}).values())) if has_classes else ()
@@ -193,11 +194,10 @@ def _weights_of(place: Place | None) -> str | None:
     return LOCAL if files else None
 
 
-def _origin(place: Place, config: Any) -> dict[str, Any]:
+def _origin(place: Place) -> dict[str, Any]:
     if place.is_folder:
         return {"weights": LOCAL, "folder": place.name}
-    commit = getattr(config, "_commit_hash", None)
-    return {"weights": place.revision or MAIN, "url": _page(place), "commit": commit}
+    return {"weights": place.revision or MAIN, "url": _page(place), "commit": place.commit}
 
 
 def _page(place: Place | None) -> str:

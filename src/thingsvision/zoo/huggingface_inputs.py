@@ -217,6 +217,9 @@ def tokenization_of(place: Place | None, network: Any, config: Any) -> tuple[Any
             )
         except Exception as error:  # of the hub's library, of a missing package, of the file
             reason = first_line(error)
+        if tokenizer is not None and len(tokenizer) <= len(tokenizer.all_special_tokens):
+            # Where there are no files, the library makes a tokenizer that knows no word.
+            tokenizer, reason = None, f"{place.name!r} holds none"
     known = signature(network.get_text_features).parameters
     names = getattr(tokenizer, "model_input_names", ("input_ids", "attention_mask"))
     rows = tuple(name for name in names if name in known)
@@ -246,11 +249,12 @@ def tokenization_of(place: Place | None, network: Any, config: Any) -> tuple[Any
 def _length(tokenizer: Any, config: Any) -> int:
     """Find the number of tokens: the processor's own, else the tokenizer's or the network's."""
     names: Any = processing_auto
-    processor = names.PROCESSOR_MAPPING_NAMES.get(config.model_type, "")
-    given = getattr(getattr(transformers, processor or "", None), "text_kwargs", None) or {}
-    limit = config.get_text_config().max_position_embeddings
-    longest = min(getattr(tokenizer, "model_max_length", limit), limit)
-    return int(given.get("max_length", longest)) if isinstance(given, dict) else int(longest)
+    processor = names.PROCESSOR_MAPPING_NAMES.get(config.model_type) or ""
+    given = getattr(getattr(transformers, processor, None), "text_kwargs", None)
+    given = given if isinstance(given, dict) else {}
+    limit = int(config.get_text_config().max_position_embeddings)
+    known = getattr(tokenizer, "model_max_length", limit)
+    return min(int(given.get("max_length", known)), limit)
 
 
 def first_line(error: Exception) -> str:

@@ -8,13 +8,15 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from inspect import signature
+from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
+from huggingface_hub import try_to_load_from_cache
 from torch import Tensor, nn
 from transformers.models.auto.modeling_auto import (
     MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES as WITH_CLASSES,
@@ -42,6 +44,8 @@ class Place:
         Which of them.
     revision : str or None
         Branch, tag or commit on the hub.
+    commit : str or None
+        What the revision stood for when the configuration was read.
     offline : bool
         Look only at what was downloaded before.
     """
@@ -49,14 +53,22 @@ class Place:
     name: str
     is_folder: bool
     revision: str | None = None
+    commit: str | None = None
     offline: bool = False
 
     def read(self, read: Callable[..., Any], **options: Any) -> Any:
         """Call one of the library's ``from_pretrained``, without its chatter."""
         if not self.is_folder:
-            options |= {"revision": self.revision, "local_files_only": self.offline}
+            options |= {"revision": self.commit or self.revision, "local_files_only": self.offline}
         with silent():
             return read(self.name, **options)
+
+    def pinned(self) -> Place:
+        """Fix the commit, once the configuration was read, so that all files are of one state."""
+        if self.is_folder:
+            return self
+        found = try_to_load_from_cache(self.name, "config.json", revision=self.revision)
+        return replace(self, commit=Path(found).parent.name) if isinstance(found, str) else self
 
 
 def network_class(config: Any) -> Any:
