@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import re
 import subprocess
 import sys
 import threading
@@ -402,6 +403,7 @@ def test_the_types_are_asked_of_the_library(monkeypatch: pytest.MonkeyPatch) -> 
     assert "bert" not in names
     monkeypatch.setitem(modeling_auto.MODEL_FOR_IMAGE_MAPPING_NAMES, "vit_of_today", "ViTModel")
     assert "hf/vit_of_today" in list_models("hf/vit*")
+    assert "hf/vit_of_today cannot be built" in describe_model("hf/vit_of_today").refusal
 
 
 def test_what_may_be_a_name(tmp_path: Path) -> None:
@@ -448,9 +450,34 @@ def test_classes_are_named_where_the_configuration_names_them(tmp_path: Path) ->
     assert card.classes == ("cat", "dog") and card.weights is None
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SOURCE.names())
+def test_every_type_shows_its_modules_or_says_why_not(name: str) -> None:
+    card = describe_model(f"hf/{name}")
+    if card.refusal or name in ABSENT:
+        with pytest.raises(InvalidArgument, match=re.escape(ABSENT.get(name, card.refusal)[:60])):
+            load_model(f"hf/{name}", pretrained=False, device="meta")
+        return
+    network = load_model(f"hf/{name}", pretrained=False, device="meta")
+    try:
+        survey = network.modules()
+    except tv.errors.ModuleError:  # its course depends on the data
+        survey = load_model(f"hf/{name}", pretrained=False, device="cpu").modules()
+    assert survey.resolve([f"output{survey.root.address(survey.root.outputs[0])}"])
+
+
+# Without another package, or without a default: said when they are loaded.
+ABSENT = {"dinat": "requires the natten library", "timm_backbone": "backbone is not set"}
+
+
 @pytest.mark.parametrize(
     ("name", "reason"),
-    [("imagegpt", "input_ids, not images"), ("siglip2", "patches"), ("videomae", "films")],
+    [
+        ("timm_backbone", "backbone is not set"),
+        ("imagegpt", "input_ids, not images"),
+        ("siglip2", "patches"),
+        ("videomae", "films"),
+    ],
 )
 def test_what_takes_no_single_image_is_refused(name: str, reason: str) -> None:
     assert reason in describe_model(f"hf/{name}").refusal

@@ -69,7 +69,10 @@ class HuggingFace:
         place = _place(name, weights)
         if place is not None and not place.is_folder:
             return self._card_of_hub(name, place)
-        return _described(name, _config(name, place), place)
+        try:
+            return _described(name, _config(name, place), place)
+        except InvalidArgument as error:  # a type that has no default
+            return ModelCard(f"hf/{name}", citation=CITATION, refusal=str(error).rstrip("."))
 
     def load(self, name: str, choice: Choice) -> Network:
         """Build a model with the wanted weights."""

@@ -85,14 +85,19 @@ def preprocessing_of(place: Place, config: Any) -> Preprocessing:
 
 def assumed(config: Any) -> Preprocessing:
     """Assume a record from the size in a configuration, where nothing else is known."""
-    vision = getattr(config, "vision_config", None)
-    size = getattr(config, "image_size", None) or getattr(vision, "image_size", None) or SIDE
+    size = _image_size(config.to_dict()) or SIDE
     pair = (size, size) if isinstance(size, int) else tuple(size)[-2:]
     half = (0.5, 0.5, 0.5)
     return Preprocessing(
         resize=pair, mean=half, std=half,
         origin=f"assumed, with the size of a {config.model_type}: there is no image processor",
     )  # fmt: skip
+
+
+def _image_size(config: dict[str, Any]) -> Any:
+    """Find the size in a configuration, or else in one inside it."""
+    inside = [value for value in config.values() if isinstance(value, dict)]
+    return config.get("image_size") or next(filter(None, map(_image_size, inside)), None)
 
 
 def deviation(processor: Any, record: Preprocessing) -> float:
