@@ -110,6 +110,12 @@ class Preprocessing:
             )
         for name in ("resize", "crop"):
             object.__setattr__(self, name, _checked_size(name, getattr(self, name)))
+        if self.fit != "stretch" and not isinstance(self.resize, tuple):
+            raise InvalidArgument(
+                f"fit is {self.fit!r} and resize is {self.resize!r}, but {self.fit!r} needs "
+                "resize=(height, width). For one number, the shorter side, give fit='stretch'."
+            )
+        object.__setattr__(self, "fill", _checked_colour(self.fill))
         for name in ("mean", "std"):
             object.__setattr__(self, name, _checked_channels(name, getattr(self, name)))
         if 0.0 in (self.divisor, *self.std) or not isfinite(self.divisor):
@@ -134,8 +140,11 @@ class Preprocessing:
         return _pair(self.crop) if self.crop is not None else self._resized(height, width)
 
     def pads(self, height: int, width: int) -> bool:
-        """Tell whether a picture of a given size is smaller than the crop, once resized."""
-        if self.crop is None or self.fit == "corner":  # whose padding is meant
+        """Tell whether a picture of a given size is smaller than the crop, once resized.
+
+        Not where it is resized to be contained in the crop: there the padding is meant.
+        """
+        if self.crop is None or self.fit in ("contain", "corner"):
             return False
         sizes = zip(self._resized(height, width), _pair(self.crop), strict=True)
         return any(side < wanted for side, wanted in sizes)
@@ -151,7 +160,8 @@ class Preprocessing:
                 return int(height * scale + 0.5), int(width * scale + 0.5)
             ratios = height / self.resize[0], width / self.resize[1]
             ratio = min(ratios) if self.fit == "cover" else max(ratios)
-            return round(height / ratio), round(width / ratio)
+            # max(): a very long picture still has a row.
+            return max(1, round(height / ratio)), max(1, round(width / ratio))
         # int(), not round(): the libraries cut the longer side off.
         if height <= width:
             return self.resize, int(self.resize * width / height)
@@ -165,6 +175,8 @@ class Preprocessing:
         >>> Preprocessing(resize=256, crop=224, origin="the weights").override(crop=None).origin
         'the weights, overridden: crop=None'
         """
+        if "resize" in values and self.fit != "stretch" and not isinstance(values["resize"], tuple):
+            values = {**values, "fit": values.get("fit", "stretch")}  # one number keeps the ratio
         changed = ", ".join(f"{name}={value}" for name, value in values.items())
         return replace(self, **{"origin": f"{self.origin}, overridden: {changed}", **values})
 
@@ -276,6 +288,19 @@ def _checked_channels(name: str, values: Any) -> tuple[float, ...]:
     return numbers
 
 
+def _checked_colour(values: Any) -> tuple[int, int, int]:
+    try:
+        levels = tuple(index(value) for value in values)
+    except TypeError:
+        levels = ()
+    if len(levels) != 3 or not all(0 <= level <= 255 for level in levels):
+        raise InvalidArgument(
+            f"fill is {values!r}; it has a whole number from 0 to 255 for each of red, green and "
+            "blue."
+        )
+    return levels[0], levels[1], levels[2]
+
+
 def _pair(size: Size) -> tuple[int, int]:
     return (size, size) if isinstance(size, int) else (size[0], size[1])
 
@@ -290,7 +315,7 @@ def _cropped(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:
     box = _centre(image.height, image.width, *crop, preprocessing.halves)
     if not any(preprocessing.fill) or (crop[0] <= image.height and crop[1] <= image.width):
         return image.crop(box)  # Pillow pads with black
-    padded = Image.new("RGB", crop[::-1], tuple(preprocessing.fill))
+    padded = Image.new("RGB", crop[::-1], preprocessing.fill)
     padded.paste(image, (-box[0], -box[1]))
     return padded
 
