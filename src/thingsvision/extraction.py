@@ -326,7 +326,11 @@ def _run(work: Plan, sink: Sink, progress: bool | None) -> None:
                 backend.run(model, one, work.captures, work.functions, seed=work.seed, full=True)
                 is_first = False
             arrays = backend.run(
-                model, batch.inputs, work.captures, work.functions, seed=work.seed + batch.start
+                model,
+                batch.inputs,
+                work.captures,
+                work.functions,
+                seed=(work.seed + batch.start) % 2**32,
             )
             sink.write(batch.start, arrays, work.axes, batch.digests)
             bar.update(len(batch.inputs))

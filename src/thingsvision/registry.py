@@ -133,10 +133,11 @@ class Registry(Mapping[str, Any]):
         return {name: package for name, package in self.needs.items() if not is_installed(package)}
 
 
-def matching(pattern: str, names: list[str]) -> list[str]:
+def matching(pattern: str, names: list[str], any_case: bool = False) -> list[str]:
     """Keep the names that a pattern of ``*`` and ``?`` matches, in their order.
 
-    Only ``*`` and ``?`` are wildcards; brackets stand for themselves.
+    Only ``*`` and ``?`` are wildcards; brackets stand for themselves. With `any_case`, capital
+    and small letters are not told apart.
 
     Examples
     --------
@@ -144,4 +145,6 @@ def matching(pattern: str, names: list[str]) -> list[str]:
     ['features.0']
     """
     literal = pattern.replace("[", "[[]")
-    return [name for name in names if fnmatch.fnmatchcase(name, literal)]
+    if any_case:
+        literal = literal.lower()
+    return [n for n in names if fnmatch.fnmatchcase(n.lower() if any_case else n, literal)]

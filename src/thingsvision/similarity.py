@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .errors import InvalidArgument
+from .errors import InvalidArgument, listing
 from .extraction import extract_features
+from .features import Features
 from .stimuli import StimulusSet
 from .texts import load_texts
 from .tokenization import Tokenization
@@ -70,10 +71,17 @@ def image_text_similarity(
         extract_features(network, stimuli, "output", flatten=True, batch_size=batch_size).only
         for stimuli in (images, texts)
     )
-    unit = [_unit(np.asarray(item, np.float64)) for item in (seen, read)]
+    unit = [_unit(item) for item in (seen, read)]
     cosines = np.clip(unit[0] @ unit[1].T, -1, 1)
     return DataFrame(cosines, index=list(seen.ids), columns=list(read.ids))
 
 
-def _unit(rows: Any) -> Any:
-    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+def _unit(features: Features) -> Any:
+    rows = np.asarray(features, np.float64)
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    if lost := [name for name, length in zip(features.ids, lengths, strict=True) if not length > 0]:
+        raise InvalidArgument(
+            f"{len(lost)} embeddings are zero or no numbers, so they have no direction: "
+            f"{listing(lost)}."
+        )
+    return rows / lengths

@@ -159,6 +159,12 @@ def check_source(source: Source, name: str, *, device: str = "cpu") -> None:
         "Of all_weights the default must come first."
     )
     try:
+        source.card("no-such-model")
+    except UnknownName:
+        pass
+    else:
+        raise AssertionError("card() must refuse an unknown model with UnknownName.")
+    try:
         source.card(name, "no-such-weights")
     except UnknownName:
         pass

@@ -252,7 +252,7 @@ def test_refusals():
     a, b = keras.Input((4, 4, 3), name="left"), keras.Input((4, 4, 3), name="right")
     assert "has 2 inputs (left, right)" in refusal(keras.Model([a, b], layers.Add()([a, b])))
     fixed = through(layers.Flatten(), layers.Dense(2))
-    assert "for an input of 8 × 8 it says" in refusal(fixed, size=(8, 8))
+    assert "gives 8 × 8 × 3" in refusal(fixed, size=(8, 8))
     assert "is a Dense; allowed is a keras.Model" in refusal(layers.Dense(2))
     model = models.functional()
     assert "Nearest: conv1 (14×18×4)" in refusal(model, "con1")

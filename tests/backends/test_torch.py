@@ -339,3 +339,21 @@ def test_video_networks_see_a_still_clip():
 
 def test_no_modules_no_pass():
     assert BACKEND.run(networks.Recurrent(), networks.pictures(1, SIZE), [], {}) == {}
+
+
+def test_a_call_of_an_alias_is_a_named_call():
+    class Shared(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a = torch.nn.ReLU()
+            self.b = self.a
+
+        def forward(self, images):
+            for _ in range(len(images) if len(images) < 3 else 3):
+                images = self.b(self.a(images))
+            return images
+
+    model = Shared()
+    batch = np.random.default_rng(0).random((1, 4, 4, 3), np.float32)
+    found = run(model, ["a:0", "b:1"], batch, full=True)
+    assert set(found) == {"a:0", "b:1"}

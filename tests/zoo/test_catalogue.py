@@ -100,7 +100,6 @@ def test_patterns():
         ("torchvision/alexnet", "alexnet", None),
         ("resnet50.IMAGENET1K_V2", "resnet50", "IMAGENET1K_V2"),  # whoever has the weights
         ("torchvision/resnet50.IMAGENET1K_V1", "resnet50", "IMAGENET1K_V1"),
-        ("efficientnet_lite0", "efficientnet_lite0", None),
     ],
 )
 def test_spellings(spelling, model, weights):

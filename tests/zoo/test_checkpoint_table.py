@@ -108,11 +108,16 @@ def test_every_key_rule_loads_from_a_server(home, kind):
         source = table(home, kind, **SMALL, address=server.url())
         with pytest.warns(ThingsvisionWarning, match="could not be tried before release"):
             network = source.load("x", Choice())
+        left_out = network.weights["left out"]
         assert network.weights == {
-            "kind": "pretrained", "address": server.url(), "checked": False,
+            "kind": "pretrained", "address": server.url(), "checked": False, "left out": left_out,
         }  # fmt: skip
-    mine = source.load("x", Choice(file=str(home / "made.pth")))
+    with pytest.warns(ThingsvisionWarning) as warned:
+        mine = source.load("x", Choice(file=str(home / "made.pth")))
     assert mine.digest == network.digest and mine.weights["kind"] == "file"
+    assert mine.weights["checked"] is False and mine.weights["left out"] == left_out
+    words = " ".join(str(one.message) for one in warned)
+    assert "could not be tried" in words and ("were left out" in words) == bool(left_out)
     state = network.model.state_dict()
     assert all(torch.equal(state[key], value) for key, value in model.state_dict().items())
 

@@ -99,7 +99,7 @@ def test_card():
     assert describe_model(f"{NAME}.published") == card
     with pytest.raises(UnknownName, match="published"):
         describe_model(f"{NAME}.IMAGENET1K_V1")
-    with pytest.raises(UnknownName, match="Nearest: checkpoints/efficientnet_lite0"):
+    with pytest.raises(UnknownName, match="Nearest: checkpoints/efficientnet_lite"):
         describe_model("checkpoints/efficientnet")
 
 

@@ -4,10 +4,12 @@ import gc
 import weakref
 
 import pytest
+import torch
 
 import thingsvision as tv
 from thingsvision.errors import InvalidArgument, ThingsvisionWarning
 from thingsvision.zoo import Network, list_models, load_models, loading
+from thingsvision.zoo.source import INITIALISATIONS
 
 SMALL = "torchvision/squeezenet1_?"
 
@@ -86,3 +88,56 @@ def test_functions_in_files_are_run_when_it_is_their_turn(tmp_path, monkeypatch)
     )
     networks = load_models(["nets.py:one", "nets.py:two"])
     assert networks[0].name == "local/one"
+
+
+def test_preprocessing_of_ones_own_is_not_called_assumed():
+    record = tv.Preprocessing(resize=64, crop=64)
+    options = {"pretrained": False, "device": "cpu"}
+    network = tv.load_model("torchvision/squeezenet1_1", **options)
+    assert network.weights["preprocessing"].startswith("assumed")
+    other = tv.load_model("torchvision/squeezenet1_1", **options, preprocessing=record)
+    for changed in (other, network.preprocessed(record), network.preprocessed(crop=100)):
+        assert "preprocessing" not in changed.weights
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"seed": 1.5}, "seed is 1.5"),
+        ({"seed": "a"}, "seed is 'a'"),
+        ({"seed": 2**70}, "it is a whole number from 0"),
+        ({"seed": -1}, "seed is -1"),
+        ({"pretrained": "no"}, "pretrained is 'no'; allowed are True and False"),
+    ],
+)
+def test_values_of_another_kind_are_refused(options, words):
+    with pytest.raises(InvalidArgument, match=words):
+        tv.load_model("torchvision/squeezenet1_1", **{"pretrained": False, **options})
+    with pytest.raises(InvalidArgument, match="The name of a model is a text"):
+        tv.load_model(None)
+
+
+@pytest.mark.parametrize("init", INITIALISATIONS)
+def test_initialisations_are_those_of_torch(init):
+    options = {"pretrained": False, "device": "cpu", "seed": 5}
+    model = tv.load_model("torchvision/squeezenet1_1", **options, init=init).model
+    first = next(module for module in model.modules() if isinstance(module, torch.nn.Conv2d))
+    wanted = torch.empty_like(first.weight)
+    with torch.random.fork_rng():
+        torch.manual_seed(5)
+        getattr(torch.nn.init, f"{init}_")(wanted)
+    assert torch.equal(first.weight.detach(), wanted) and not first.bias.any()
+
+
+def test_an_initialisation_that_changes_nothing_is_refused():
+    with pytest.raises(InvalidArgument, match="changes nothing"):
+        tv.load_model(
+            "torchvision/quantized_shufflenet_v2_x0_5", pretrained=False, init="orthogonal"
+        )
+
+
+def test_what_scales_channels_keeps_its_values():
+    options = {"pretrained": False, "device": "cpu"}
+    model = tv.load_model("torchvision/convnext_tiny", **options, init="kaiming_normal").model
+    scales = [p for name, p in model.named_parameters() if name.endswith("layer_scale")]
+    assert scales and all((p == p.flatten()[0]).all() for p in scales)

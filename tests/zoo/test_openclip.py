@@ -335,3 +335,11 @@ def test_real_architectures(name: str) -> None:
     with torch.no_grad():
         wanted = network.model.eval().encode_image(tensors(network, pictures(size, 1)))
     assert np.array_equal(found["visual"], wanted)
+
+
+def test_an_embedding_without_direction_is_named() -> None:
+    network = load("tiny")
+    with torch.no_grad():
+        network.model.text_projection.zero_()
+    with pytest.raises(InvalidArgument, match="3 embeddings are zero.*a photo of an aardvark"):
+        tv.image_text_similarity(network, pictures(32), TEXTS)

@@ -136,14 +136,14 @@ def test_weights_from_a_file(tmp_path):
 def test_weights_that_belong_to_another_model(tmp_path):
     _, path = save(tmp_path, "resnet18")
     with pytest.raises(WeightsError, match=r"missing: (.*\n)*.*of another shape") as caught:
-        load_model("resnet50", weights=path)
+        load_model("torchvision/resnet50", weights=path)
     assert "resnet18.pth" in str(caught.value) and "layer1.0.conv3.weight" in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
 def test_auxiliary_classifiers_may_be_missing(tmp_path, name):
     model, path = save(tmp_path, name, change=lambda key: not key.lower().startswith("aux"))
-    network = load_model(name, weights=path)
+    network = load_model(f"torchvision/{name}", weights=path)
     expected = {k: v for k, v in model.state_dict().items() if not k.lower().startswith("aux")}
     assert network.model.state_dict().keys() == expected.keys()
     # torchvision's trained weights of these two come with this, so the assumed record does.
@@ -153,7 +153,7 @@ def test_auxiliary_classifiers_may_be_missing(tmp_path, name):
 def test_auxiliary_classifier_of_segmentation_may_be_there(tmp_path):
     for aux in (True, False):
         model, path = save(tmp_path, "fcn_resnet50", aux_loss=aux, weights_backbone=None)
-        network = load_model("fcn_resnet50", weights=path)
+        network = load_model("torchvision/fcn_resnet50", weights=path)
         assert equal(network.model, model)
         assert (network.model.aux_classifier is not None) == aux
 
@@ -161,26 +161,26 @@ def test_auxiliary_classifier_of_segmentation_may_be_there(tmp_path):
 def test_weights_of_a_vision_transformer_of_another_size(tmp_path):
     state = {
         k: torch.zeros(v.shape, dtype=v.dtype)
-        for k, v in load_model("vit_b_16.IMAGENET1K_SWAG_E2E_V1", device="meta")
+        for k, v in load_model("torchvision/vit_b_16.IMAGENET1K_SWAG_E2E_V1", device="meta")
         .model.state_dict().items()
     }  # fmt: skip
     torch.save(state, tmp_path / "vit.pth")
     name = "vit_b_16.IMAGENET1K_SWAG_E2E_V1"
-    network = load_model(name, weights=tmp_path / "vit.pth")
+    network = load_model(f"torchvision/{name}", weights=tmp_path / "vit.pth")
     assert network.example_size == (384, 384) and network.model.image_size == 384
     with pytest.raises(WeightsError, match="pos_embedding"):
-        load_model("vit_b_16", weights=tmp_path / "vit.pth")
+        load_model("torchvision/vit_b_16", weights=tmp_path / "vit.pth")
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
 def test_quantized_weights_from_a_file(tmp_path):
     model, path = save(tmp_path, "quantized_resnet18", seed=2, quantize=True)
-    network = load_model("quantized_resnet18", weights=path)
+    network = load_model("torchvision/quantized_resnet18", weights=path)
     picture = torch.rand(1, 3, 64, 64)
     with torch.no_grad():
         assert torch.equal(network.model(picture), model(picture))
     with pytest.raises(InvalidArgument, match="'cpu' only"):
-        load_model("quantized_resnet18", pretrained=False, device="cuda")
+        load_model("torchvision/quantized_resnet18", pretrained=False, device="cuda")
 
 
 def test_detectors_and_segmentation_download_no_backbone(monkeypatch):
@@ -190,7 +190,7 @@ def test_detectors_and_segmentation_download_no_backbone(monkeypatch):
     monkeypatch.setattr(torch.hub, "download_url_to_file", fail)
     monkeypatch.setattr(torch.hub, "load_state_dict_from_url", fail)
     for name in ("fasterrcnn_mobilenet_v3_large_320_fpn", "lraspp_mobilenet_v3_large"):
-        assert load_model(name, pretrained=False).weights["kind"] == "random"
+        assert load_model(f"torchvision/{name}", pretrained=False).weights["kind"] == "random"
 
 
 # --- published weights, from a server on this machine
@@ -260,7 +260,7 @@ def test_published_weights_are_downloaded_once(tmp_path, monkeypatch, server, pu
         "kind": "pretrained", "weights": "IMAGENET1K_V1", "url": f"{server.address}/{name}",
     }  # fmt: skip
     assert (cached(tmp_path) / name).read_bytes() == content
-    assert equal(load_model("squeezenet1_1.IMAGENET1K_V1").model, model)
+    assert equal(load_model("torchvision/squeezenet1_1.IMAGENET1K_V1").model, model)
     assert server.asked == [f"/{name}"]
 
 

@@ -268,3 +268,10 @@ def test_another_number_of_classes(tmp_path, name):
     assert same(network.model, model.state_dict())
     address = "output[out]" if options else "output"
     assert network.modules().resolve([address])[0].shape[0] == 7
+
+
+def test_whole_numbers_in_place_of_real_ones_are_refused(tmp_path):
+    build = partial(nn.Linear, 3, 2)
+    state = {key: (value * 100).to(torch.int8) for key, value in build().state_dict().items()}
+    with pytest.raises(WeightsError, match=r"2 of another type: weight torch.int8 in place of"):
+        fitted(build, state, "mine")

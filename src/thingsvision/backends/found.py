@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 
 from ..errors import ModuleError, listing
@@ -24,7 +25,7 @@ def check_found(
         if calls is not None
         and calls[capture.module] != capture.calls
         # Who counts from the first call is not misled by more of them.
-        and not capture.address.startswith(f"{capture.module}:{capture.call}")
+        and not re.search(rf":{capture.call}(\[|$)", capture.address)
     ]
     if wrong:
         raise ModuleError(

@@ -77,6 +77,7 @@ class KerasBackend:
         check_model(model)
         layers = find_layers(model)
         shape = (3, *size) if _is_channels_first(model, layers) else (*size, 3)
+        _check_size(model, shape)
         try:
             with self._scope():
                 return survey(model, layers, shape)
@@ -199,6 +200,19 @@ def _pass(
     except Unbuilt as layer:
         raise unbuilt(str(layer)) from None
     return taker.found, taker.calls
+
+
+def _check_size(model: Any, shape: tuple[int, ...]) -> None:
+    """Refuse images of another size than the one a model was made for."""
+    declared = tuple(model.inputs[0].shape[1:]) if is_graph(model) else shape
+    if len(declared) != len(shape) or any(
+        d not in (None, s) for d, s in zip(declared, shape, strict=True)
+    ):
+        wanted, given = (" × ".join(str(n or "any") for n in sides) for sides in (declared, shape))
+        raise ModuleError(
+            f"The model takes inputs of {wanted}, but the preprocessing gives {given}. Give it the "
+            "model's size: resize= and crop=."
+        )
 
 
 def _is_channels_first(model: Any, layers: Layers) -> bool:

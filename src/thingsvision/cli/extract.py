@@ -108,7 +108,7 @@ def read_count(ctx: click.Context, param: click.Parameter, value: int) -> int:
         'thingsvision extract alexnet images -m "*" -o all --random --dry-run',
         "thingsvision extract networks.py:make_network images -m output -o mine",
         'thingsvision extract alexnet images -m "feat*" -o few --random --project 100',
-        "thingsvision extract openclip/ViT-B-32 texts.txt --text -m text -o words --random",
+        "thingsvision extract clip-ViT texts.txt --text -m text -o words --random",
     ),
 )
 @click.argument("name")

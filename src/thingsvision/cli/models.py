@@ -30,7 +30,8 @@ def models(pattern: str, source: str | None, style: str | None) -> None:
 
     cards = describe_models(pattern, source)
     others = open_sources(pattern, source)
-    if not cards and not (len(others) == 1 and "*" in pattern):
+    asked = source or pattern.partition("/")[0]
+    if not cards and not (asked in others and "*" in pattern):
         raise unknown_model(pattern if source is None else f"{source}/{pattern}")
     rows = [
         {

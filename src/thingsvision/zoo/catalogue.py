@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 
 from ..backends.neighbours import settle
@@ -38,6 +39,8 @@ SOURCES = Registry(
     needs={"keras": "keras", "openclip": "open_clip", "hf": "transformers"},
 )
 
+# How alike a name must be to be shown before likelier ones of other sources, from 0 to 1.
+ALIKE = 0.75
 WEIGHTS_SUFFIXES = (".pth", ".pt", ".ckpt", ".bin", ".tar", ".safetensors", ".th", ".h5", ".keras")
 
 
@@ -48,7 +51,7 @@ def list_models(pattern: str = "*", source: str | None = None) -> list[str]:
     ----------
     pattern : str
         Wildcards ``*`` and ``?``; matched against ``source/name``, or against the name alone
-        if it holds no slash.
+        if it holds no slash. Capital and small letters are not told apart.
     source : str, optional
         Ask one source only.
 
@@ -73,9 +76,9 @@ def list_models(pattern: str = "*", source: str | None = None) -> list[str]:
     found = []
     for label, _, names in _all_names(_asked(pattern, source)):
         if "/" in pattern:
-            found += matching(pattern, [f"{label}/{name}" for name in names])
+            found += matching(pattern, [f"{label}/{name}" for name in names], any_case=True)
         else:
-            found += [f"{label}/{name}" for name in matching(pattern, names)]
+            found += [f"{label}/{name}" for name in matching(pattern, names, any_case=True)]
     return found
 
 
@@ -192,13 +195,12 @@ def unknown_model(name: str) -> UnknownName:
     for other, _, names in _all_names():
         for model in names:
             spelled.setdefault(model, []).append(f"{other}/{model}")
-    alike = nearest(bare.partition(".")[0] or bare, spelled)
-    # Of the sources that have the same name, the one that was asked comes first.
-    near = [
-        full
-        for model in alike
-        for full in sorted(spelled[model], key=lambda full: not full.startswith(f"{label}/"))
-    ][:5]
+    wanted = bare.partition(".")[0] or bare
+    # The source that was asked comes first.
+    asked = [model for model, full in spelled.items() if f"{label}/{model}" in full]
+    near = [f"{label}/{model}" for model in get_close_matches(wanted, asked, 2, ALIKE)]
+    near += [full for model in nearest(wanted, spelled) for full in spelled[model]]
+    near = list(dict.fromkeys(near))[:5]
     absent = "".join(f" {line}" for line in missing_sources())
     return UnknownName(
         f"There is no model {name!r}. Nearest: {listing(near)}.{absent} "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
@@ -76,22 +76,22 @@ class Checkpoints:
         build = architecture(entry)
         rule = KeyRule.read(entry["keys"])
 
+        left_out: list[str] = []
+
         def read(path: str | Path) -> dict[str, Any]:
             state = read_weights(path, rule.inside)
-            return rule.apply(name, state, skeleton(build).state_dict())
+            fitting = rule.apply(name, state, skeleton(build).state_dict())
+            left_out.extend(rule.dropped(state))
+            return fitting
 
         def pretrained() -> tuple[nn.Module, dict[str, Any]]:
             model = fitted(build, read(_file(name, entry)), card.name)
-            if not entry["checked"]:
-                warn(
-                    f"The file of {card.name} fits, but could not be tried before release; "
-                    "compare some of its results with published ones before you rely on it.",
-                    ThingsvisionWarning,
-                    stacklevel=5,
-                )
-            return model, {"address": entry["address"], "checked": entry["checked"]}
+            return model, {"address": entry["address"]}
 
         model, record = loaded(build, choice, pretrained, f"that of {name}", read=read)
+        if record["kind"] in ("file", "pretrained"):
+            record |= {"checked": entry["checked"], "left out": left_out}
+            _warn(card.name, entry["checked"], left_out if record["kind"] == "file" else [])
         assert card.preprocessing is not None
         backend = TorchBackend(choice.device)
         if choice.device != "meta":
@@ -106,6 +106,24 @@ class Checkpoints:
 
 
 SOURCE = Checkpoints()
+
+
+def _warn(name: str, is_checked: bool, left_out: Sequence[str]) -> None:
+    """Say what is not certain of a file of weights."""
+    if not is_checked:
+        warn(
+            f"The file of {name} fits, but could not be tried before release; compare some of its "
+            "results with published ones before you rely on it.",
+            ThingsvisionWarning,
+            stacklevel=5,
+        )
+    if left_out:
+        warn(
+            f"{len(left_out)} entries of the file were left out, as heads of {name} are: "
+            f"{listing(left_out)}. Make sure that the file is a checkpoint of this kind.",
+            ThingsvisionWarning,
+            stacklevel=5,
+        )
 
 
 REQUIRED = ("architecture", "address", "preprocessing")

@@ -88,16 +88,17 @@ class Cornet:
 
         def pretrained() -> tuple[nn.Module, dict[str, Any]]:
             model = fitted(variant.build, read_weights(download(variant.address)), card.name)
-            warn(
-                f"The published weights of {card.name} could not be tried here before release; "
-                "compare a few of its classes or figures with published ones before you rely on "
-                "them.",
-                ThingsvisionWarning,
-                stacklevel=5,
-            )
-            return model, {"weights": WEIGHTS, "url": variant.address, "checked": False}
+            return model, {"weights": WEIGHTS, "url": variant.address}
 
         model, record = loaded(variant.build, choice, pretrained, "the usual one of ImageNet")
+        if record["kind"] == "pretrained":
+            record["checked"] = False
+            warn(
+                f"The published weights of {card.name} could not be tried before release; compare "
+                "a few of its classes or figures with published ones before you rely on them.",
+                ThingsvisionWarning,
+                stacklevel=4,
+            )
         backend = TorchBackend(choice.device)
         if choice.device != "meta":
             model.to(backend.device)

@@ -46,6 +46,8 @@ class Keras:
 
     def card(self, name: str, weights: str | None = None) -> ModelCard:
         """Describe an application by what its function says."""
+        if name not in self.names():
+            raise unknown("application of Keras", name, self.names())
         application = _application(name)
         default = inspect.signature(application).parameters["weights"].default
         if weights not in (None, default):

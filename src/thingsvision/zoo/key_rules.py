@@ -90,6 +90,16 @@ class KeyRule:
             keyed = {re.sub(old, new, key): value for key, value in keyed.items()}
         return _by_order(name, keyed, expected) if self.by_order else keyed
 
+    def dropped(self, state: Mapping[str, Any]) -> list[str]:
+        """List the entries of a checkpoint that the rule leaves out."""
+        has_prefix = any(key.startswith(self.prefix) for key in state)
+        return [
+            key
+            for key in state
+            if (has_prefix and not key.startswith(self.prefix))
+            or key.removeprefix(self.prefix).startswith(self.drop)
+        ]
+
 
 def _by_order(name: str, state: Mapping[str, Any], expected: Mapping[str, Any]) -> dict[str, Any]:
     pairs = list(zip(expected.items(), state.items(), strict=False))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from inspect import signature
+from numbers import Integral
 from typing import Any, overload
 
 from ..errors import InvalidArgument, ThingsvisionError, ThingsvisionWarning, listing, unknown
@@ -71,7 +72,7 @@ def load_model(
     source, model, choice = choose(name, pretrained, weights, seed, init, device)
     network = source.load(model, choice)
     if preprocessing is not None:
-        network = replace(network, preprocessing=preprocessing)
+        network = network.preprocessed(preprocessing)
     return network
 
 
@@ -187,6 +188,7 @@ def choose(
     device: str = "auto",
 ) -> tuple[Source, str, Choice]:
     """Find a model and what is wanted of it; refuse what contradicts itself."""
+    _check(name, pretrained, seed)
     source, model, named = find_model(name)
     file = None
     if weights is not None and is_weights_file(weights):
@@ -199,14 +201,24 @@ def choose(
         named = str(weights)
     if not pretrained and (named is not None or file is not None):
         raise InvalidArgument(
-            f"pretrained=False asks for random weights, but the weights {named or file!r} were "
+            f"pretrained=False asks for random weights, but the weights {file or named!r} were "
             "named. Leave one of them away."
         )
     if init is not None and init not in INITIALISATIONS:
         raise unknown("initialisation", init, INITIALISATIONS)
     if init is not None and pretrained:
         raise InvalidArgument(f"init={init!r} is for random weights; add pretrained=False.")
-    return source, model, Choice(pretrained, named, file, seed, init, device)
+    return source, model, Choice(pretrained, named, file, int(seed), init, device)
+
+
+def _check(name: Any, pretrained: Any, seed: Any) -> None:
+    """Refuse values that are of another kind, which libraries would answer in their own ways."""
+    if not isinstance(name, str):
+        raise InvalidArgument(f"The name of a model is a text, not {name!r}.")
+    if not isinstance(pretrained, bool):
+        raise InvalidArgument(f"pretrained is {pretrained!r}; allowed are True and False.")
+    if isinstance(seed, bool) or not isinstance(seed, Integral) or not 0 <= int(seed) < 2**32:
+        raise InvalidArgument(f"seed is {seed!r}; it is a whole number from 0 to {2**32 - 1}.")
 
 
 def _refusal(name: str, options: dict[str, Any]) -> str:

@@ -132,7 +132,10 @@ class Network:
         chosen = preprocessing or self.preprocessing
         if isinstance(chosen, Tokenization):
             raise InvalidArgument("Texts are tokenized; resize, crop and the like are for images.")
-        return replace(self, preprocessing=chosen.override(**values) if values else chosen)
+        # What was assumed of the weights' preprocessing no longer holds.
+        weights = {key: value for key, value in self.weights.items() if key != "preprocessing"}
+        chosen = chosen.override(**values) if values else chosen
+        return replace(self, preprocessing=chosen, weights=weights)
 
     def __repr__(self) -> str:
         return f"Network({self.name!r}: {self.preprocessing})"

@@ -37,8 +37,9 @@ class Choice:
     device: str = "auto"
 
 
-# Initialisations that every framework has, by the names of torch.nn.init. Weights of two or more
-# dimensions are drawn; biases become zero, and what normalises keeps its ones and zeros.
+# Initialisations that every framework has, by the names of torch.nn.init. Weights are drawn that
+# have two axes or more along which they differ; biases become zero, and what normalises or scales
+# channels keeps its values.
 INITIALISATIONS = (
     "kaiming_normal", "kaiming_uniform", "orthogonal", "xavier_normal", "xavier_uniform",
 )  # fmt: skip
@@ -55,7 +56,10 @@ class Source(Protocol):
         """List the models, without loading any."""
 
     def card(self, name: str, weights: str | None = None) -> ModelCard:
-        """Describe a model, without loading or downloading it."""
+        """Describe a model, without loading or downloading it.
+
+        Raises `UnknownName` for a model, or for weights, that it does not have.
+        """
 
     def load(self, name: str, choice: Choice) -> Network:
         """Build a model with the wanted weights."""

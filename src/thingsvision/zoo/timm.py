@@ -47,6 +47,8 @@ class Timm:
 
     def card(self, name: str, weights: str | None = None) -> ModelCard:
         """Describe an architecture by the configuration of its weights."""
+        if not timm.is_model(name):
+            raise unknown("architecture of timm", name, self.names())
         configs = _published(name)
         if weights is not None and weights not in configs:
             raise unknown(f"set of weights for {name}", weights, configs)

@@ -50,6 +50,8 @@ class Torchvision:
 
     def card(self, name: str, weights: str | None = None) -> ModelCard:
         """Describe a model by the metadata of its weights."""
+        if name not in models.list_models():
+            raise unknown("network of torchvision", name, self.names())
         entries = {entry.name: entry for entry in models.get_model_weights(name)}
         default = models.get_model_weights(name).DEFAULT.name if entries else None
         chosen = weights or default

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from ..backends.neighbours import settle
-from ..errors import ThingsvisionWarning, WeightsError, listing
+from ..errors import InvalidArgument, ThingsvisionWarning, WeightsError, listing
 from .downloads import cache_folder as cache_folder
 from .downloads import download as download
 from .downloads import is_published as is_published
@@ -246,10 +246,25 @@ def _misfit(state: Mapping[str, Any], expected: Mapping[str, Any]) -> str:
         for n in state
         if n in expected and _shape(state[n]) != _shape(expected[n])
     ]
-    kinds = {"missing": missing, "unexpected": unexpected, "of another shape": shapes}
+    types = [
+        f"{n} {state[n].dtype} in place of {expected[n].dtype}"
+        for n in state
+        if n in expected and _is_another_type(state[n], expected[n])
+    ]
+    kinds = {
+        "missing": missing, "unexpected": unexpected, "of another shape": shapes,
+        "of another type": types,
+    }  # fmt: skip
     return "\n".join(
         f"{len(names)} {kind}: {listing(names)}." for kind, names in kinds.items() if names
     )
+
+
+def _is_another_type(have: Any, want: Any) -> bool:
+    """Tell numbers that lose their meaning when they are cast, such as whole for real ones."""
+    if not (isinstance(have, Tensor) and isinstance(want, Tensor)):
+        return False
+    return want.is_floating_point() and not have.is_floating_point()
 
 
 def _prefix(state: Mapping[str, Any], expected: Mapping[str, Any]) -> str:
@@ -318,14 +333,20 @@ def random(build: Build, seed: int, init: str | None = None) -> nn.Module:
     def drawn() -> nn.Module:
         model = build()
         torch.default_generator.manual_seed(seed)
-        draw = getattr(nn.init, f"{init}_")
+        draw, count = getattr(nn.init, f"{init}_"), 0
         with torch.no_grad():
             for module in model.modules():
                 for name, parameter in module.named_parameters(recurse=False):
-                    if parameter.ndim >= 2:
+                    if sum(side > 1 for side in parameter.shape) >= 2:
                         draw(parameter)
+                        count += 1
                     elif "bias" in name:
                         nn.init.zeros_(parameter)
+        if not count:
+            raise InvalidArgument(
+                f"init={init!r} changes nothing: this network has no weights that can be drawn "
+                "anew, as those of quantized networks."
+            )
         return model
 
     return quiet(drawn)
