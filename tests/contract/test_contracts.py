@@ -162,6 +162,8 @@ class ToySource:
     def card(self, name: str, weights: str | None = None) -> ModelCard:
         from thingsvision.errors import unknown
 
+        if name not in self.names():
+            raise unknown("toy", name, self.names())
         if weights is not None:
             raise unknown("set of weights", weights, [])
         return ModelCard(f"local/{name}")
@@ -177,7 +179,7 @@ class OneSeed(ToySource):
 
 class Careless(ToySource):
     def card(self, name: str, weights: str | None = None) -> ModelCard:
-        return ModelCard(f"local/{name}")
+        return super().card(name)
 
 
 def test_the_battery_for_sources() -> None:

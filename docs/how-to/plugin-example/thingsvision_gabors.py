@@ -54,6 +54,8 @@ class Source:
         return list(FILTERS)
 
     def card(self, name: str, weights: str | None = None) -> ModelCard:
+        if name not in FILTERS:
+            raise unknown("bank of filters", name, FILTERS)
         if weights not in (None, REGULAR):
             raise unknown(f"set of weights for {name}", weights, [REGULAR])
         return ModelCard(
