@@ -334,6 +334,15 @@ def test_without_a_processor_the_record_is_assumed_and_says_so(tmp_path: Path, f
     assert network.preprocessing.mean == network.preprocessing.std == (0.5, 0.5, 0.5)
 
 
+def test_a_processor_that_cannot_be_read_is_not_taken_for_absent(
+    tmp_path: Path, folder: Any
+) -> None:
+    path = changed(folder("vit"), tmp_path, lambda state: state)
+    (path / "preprocessor_config.json").write_text("{broken")
+    with pytest.raises(WeightsError, match=r"preprocessor_config\.json"):
+        load(path)
+
+
 def test_the_corner_takes_the_picture_and_the_rest_is_zero() -> None:
     record = Preprocessing(resize=(64, 64), fit="corner", crop=64, mean=(0.5,) * 3)
     found = preprocess(record, Image.new("RGB", (128, 5), "white"))
@@ -678,6 +687,17 @@ def test_a_model_from_the_hub(hub: str, tmp_path: Path, folder: Any) -> None:
     assert origin == "transformers ViTImageProcessor of owner/tiny"
     assert done.stdout.splitlines()[1] == "classification"  # read from what was downloaded
     assert done.stderr == ""
+
+
+@pytest.mark.slow
+def test_a_repository_without_a_processor(hub: str, tmp_path: Path, folder: Any) -> None:
+    file = folder("vit") / "preprocessor_config.json"
+    content = file.read_bytes()
+    file.unlink()
+    done = run(hub, tmp_path)
+    file.write_bytes(content)
+    assert done.returncode == 0, done.stderr
+    assert "assumed, with the size of a vit" in done.stdout and "so it was assumed" in done.stderr
 
 
 @pytest.mark.parametrize(
