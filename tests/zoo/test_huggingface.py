@@ -23,7 +23,13 @@ import torch
 from PIL import Image
 
 import thingsvision as tv
-from thingsvision.errors import InvalidArgument, ThingsvisionWarning, UnknownName, WeightsError
+from thingsvision.errors import (
+    InvalidArgument,
+    ModuleError,
+    ThingsvisionWarning,
+    UnknownName,
+    WeightsError,
+)
 from thingsvision.preprocessing import Preprocessing, preprocess
 from thingsvision.testing import check_backend, check_source
 from thingsvision.zoo import Choice, describe_model, list_models, load_model
@@ -232,7 +238,7 @@ def test_penultimate_is_the_input_of_the_classifier(name: str, folder: Any) -> N
 
 
 def test_the_mean_of_two_classifiers_has_no_penultimate(folder: Any) -> None:
-    with pytest.raises(tv.errors.ModuleError, match="penultimate"):
+    with pytest.raises(ModuleError, match="penultimate"):
         load(folder("deit")).modules().resolve(["penultimate"])
 
 
@@ -326,6 +332,15 @@ def test_without_a_processor_the_record_is_assumed_and_says_so(tmp_path: Path, f
     assert network.preprocessing.origin.startswith("assumed")
     assert network.preprocessing.resize == (32, 32)
     assert network.preprocessing.mean == network.preprocessing.std == (0.5, 0.5, 0.5)
+
+
+def test_a_processor_that_cannot_be_read_is_not_taken_for_absent(
+    tmp_path: Path, folder: Any
+) -> None:
+    path = changed(folder("vit"), tmp_path, lambda state: state)
+    (path / "preprocessor_config.json").write_text("{broken")
+    with pytest.raises(WeightsError, match=r"preprocessor_config\.json"):
+        load(path)
 
 
 def test_the_corner_takes_the_picture_and_the_rest_is_zero() -> None:
@@ -461,19 +476,25 @@ def test_every_type_shows_its_modules_or_says_why_not(name: str) -> None:
     network = load_model(f"hf/{name}", pretrained=False, device="meta")
     try:
         survey = network.modules()
-    except tv.errors.ModuleError:  # its course depends on the data
-        survey = load_model(f"hf/{name}", pretrained=False, device="cpu").modules()
+    except ModuleError:  # its course depends on the data
+        network = load_model(f"hf/{name}", pretrained=False, device="cpu")
+        if name in UNFIT:
+            with pytest.raises(ModuleError, match=UNFIT[name]):
+                network.modules()
+            return
+        survey = network.modules()
     assert survey.resolve([f"output{survey.root.address(survey.root.outputs[0])}"])
 
 
 # Without another package, or without a default: said when they are loaded.
 ABSENT = {"dinat": "requires the natten library", "timm_backbone": "backbone is not set"}
+# Whose default configuration names no size, or does not agree with itself.
+UNFIT = {"depth_pro": "too small to be scaled", "edgetam": "to have 384 channels"}
 
 
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("timm_backbone", "backbone is not set"),
         ("imagegpt", "input_ids, not images"),
         ("siglip2", "patches"),
         ("videomae", "films"),
@@ -666,6 +687,17 @@ def test_a_model_from_the_hub(hub: str, tmp_path: Path, folder: Any) -> None:
     assert origin == "transformers ViTImageProcessor of owner/tiny"
     assert done.stdout.splitlines()[1] == "classification"  # read from what was downloaded
     assert done.stderr == ""
+
+
+@pytest.mark.slow
+def test_a_repository_without_a_processor(hub: str, tmp_path: Path, folder: Any) -> None:
+    file = folder("vit") / "preprocessor_config.json"
+    content = file.read_bytes()
+    file.unlink()
+    done = run(hub, tmp_path)
+    file.write_bytes(content)
+    assert done.returncode == 0, done.stderr
+    assert "assumed, with the size of a vit" in done.stdout and "so it was assumed" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -85,7 +85,9 @@ class HuggingFace:
         network = _told(place, name, lambda: network_class(config))
         if why_not := refusal(network, config):
             raise InvalidArgument(f"hf/{name} cannot be used: {why_not}.")
-        preprocessing = assumed(config) if place is None else preprocessing_of(place, config)
+        preprocessing = _told(
+            place, name, lambda: preprocessing_of(place, config) if place else assumed(config)
+        )
 
         def pretrained() -> tuple[nn.Module, dict[str, Any]]:
             assert place is not None

@@ -5,10 +5,12 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Sequence
 from inspect import signature
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import transformers
+from huggingface_hub import _CACHED_NO_EXIST, try_to_load_from_cache
 from PIL import Image
 from transformers.models.auto import processing_auto
 
@@ -24,6 +26,7 @@ TRIALS = ((61, 97), (131, 64), (50, 50), (300, 401))
 LEVELS = 2.0
 # Grey levels within which the same steps may round differently.
 ROUNDING = 1e-3
+PROCESSORS = ("preprocessor_config.json", "processor_config.json")
 SIDE = 224  # pixels, where neither a processor nor a configuration says
 WARPED = 384  # from this size on ConvNeXt's processor resizes without cropping
 
@@ -53,7 +56,9 @@ def preprocessing_of(place: Place, config: Any) -> Preprocessing:
         processor = place.read(
             transformers.AutoImageProcessor.from_pretrained, backend="pil", config=config
         )
-    except (OSError, ValueError, ImportError) as error:
+    except (OSError, ValueError) as error:
+        if not _is_absent(place):
+            raise
         warnings.warn(
             f"{place.name!r} says nothing about the preprocessing of its images "
             f"({first_line(error)}), so it was assumed; check network.preprocessing.",
@@ -81,6 +86,15 @@ def preprocessing_of(place: Place, config: Any) -> Preprocessing:
         f"repeat: {reason}. Load the network with transformers, and give it with a preprocessing "
         "of your own to thingsvision.wrap_model."
     )
+
+
+def _is_absent(place: Place) -> bool:
+    """Tell a processor that is not there from one that cannot be had or read."""
+    if place.is_folder:
+        return not any((Path(place.name) / file).exists() for file in PROCESSORS)
+    # The hub's library notes which files a commit does not have.
+    known = [try_to_load_from_cache(place.name, f, revision=place.commit) for f in PROCESSORS]
+    return known[0] is _CACHED_NO_EXIST and not isinstance(known[1], str)
 
 
 def assumed(config: Any) -> Preprocessing:
