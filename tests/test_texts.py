@@ -48,8 +48,11 @@ def test_what_cannot_be_used_is_named(tmp_path: Path) -> None:
         load_texts(["", "a", "  "])
     with pytest.raises(StimulusError, match="no stimuli"):
         load_texts([])
-    with pytest.raises(StimulusError, match="Single texts are given in a list"):
-        load_texts("a photo of a cat")
+    for alone in ("a photo of a cat", "a photo of a cat " * 30):
+        with pytest.raises(StimulusError, match="Single texts are given in a list"):
+            load_texts(alone)
+    with pytest.raises(StimulusError, match=r"1 of 2 texts are no Unicode text: 'a \\ud800'"):
+        load_texts(["a cat", "a \ud800"], ids=["1", "2"])
     for wrong in (3, [1, 2], {"a": 1}):
         with pytest.raises(InvalidArgument, match="allowed are a list of texts"):
             load_texts(wrong)  # type: ignore[arg-type]

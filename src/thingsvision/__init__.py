@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .similarity import image_text_similarity
     from .stimuli import StimulusSet, load_stimuli
     from .store import open_features
+    from .store.convert import convert_features
     from .texts import load_texts
     from .zoo import list_models, load_model, load_models, wrap_model
 
@@ -29,6 +30,7 @@ _HOMES = {
     "StimulusSet": "stimuli",
     "compare_rdms": "rsa.comparison",
     "compute_rdm": "rsa.rdm",
+    "convert_features": "store.convert",
     "extract_features": "extraction",
     "image_text_similarity": "similarity",
     "list_models": "zoo",
@@ -50,6 +52,7 @@ __all__ = [
     "StimulusSet",
     "compare_rdms",
     "compute_rdm",
+    "convert_features",
     "extract_features",
     "image_text_similarity",
     "list_models",

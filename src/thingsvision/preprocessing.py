@@ -27,7 +27,9 @@ INTERPOLATIONS = {
     "hamming": Image.Resampling.HAMMING,
 }
 # What becomes of the aspect ratio where height and width are both given.
-FITS = ("stretch", "cover", "contain")
+FITS = ("stretch", "cover", "contain", "corner")
+# Where a crop begins whose margin is odd.
+HALVES = ("even", "below")
 CHANNEL_ORDERS = {"RGB": slice(None), "BGR": slice(None, None, -1)}
 
 Size = int | tuple[int, int]
@@ -44,9 +46,14 @@ class Preprocessing:
         Length of the shorter side in pixels (the aspect ratio stays), or ``(height, width)``.
     fit : str
         How a picture gets to ``(height, width)``: ``"stretch"`` gives it just these sides;
-        ``"cover"`` keeps the aspect ratio, with no side shorter, ``"contain"`` with none longer.
+        ``"cover"`` keeps the aspect ratio, with no side shorter, ``"contain"`` with none longer;
+        ``"corner"`` does too, with halves rounded up, and puts the picture into the upper left
+        corner of the crop, the rest of which is 0 in the network's input.
     crop : int, (int, int) or None
         Centre crop in pixels, ``(height, width)``; a smaller picture is padded.
+    halves : str
+        Where a crop begins whose margin is odd: at the ``"even"`` neighbour of the half pixel, as
+        torchvision and timm do, or always ``"below"`` it, as Hugging Face does.
     fill : (int, int, int)
         Colour of the padding, in RGB, 0…255.
     interpolation : str
@@ -77,6 +84,7 @@ class Preprocessing:
     resize: Size | None = None
     fit: str = "stretch"
     crop: Size | None = None
+    halves: str = "even"
     fill: tuple[int, int, int] = (0, 0, 0)
     interpolation: str = "bilinear"
     antialias: bool = True
@@ -91,6 +99,8 @@ class Preprocessing:
             raise unknown("interpolation", self.interpolation, INTERPOLATIONS)
         if self.fit not in FITS:
             raise unknown("way to fit", self.fit, FITS)
+        if self.halves not in HALVES:
+            raise unknown("way to round halves", self.halves, HALVES)
         if self.channel_order not in CHANNEL_ORDERS:
             raise unknown("channel order", self.channel_order, CHANNEL_ORDERS)
         if not self.antialias and self.interpolation != "bilinear":
@@ -134,7 +144,7 @@ class Preprocessing:
 
         Not where it is resized to be contained in the crop: there the padding is meant.
         """
-        if self.crop is None or self.fit == "contain":
+        if self.crop is None or self.fit in ("contain", "corner"):
             return False
         sizes = zip(self._resized(height, width), _pair(self.crop), strict=True)
         return any(side < wanted for side, wanted in sizes)
@@ -145,6 +155,9 @@ class Preprocessing:
         if not isinstance(self.resize, int):
             if self.fit == "stretch":
                 return self.resize
+            if self.fit == "corner":
+                scale = min(self.resize[0] / height, self.resize[1] / width)
+                return int(height * scale + 0.5), int(width * scale + 0.5)
             ratios = height / self.resize[0], width / self.resize[1]
             ratio = min(ratios) if self.fit == "cover" else max(ratios)
             # max(): a very long picture still has a row.
@@ -229,7 +242,7 @@ def preprocess(
             image = image.resize((width, height), method)
         else:
             image = Image.fromarray(_bilinear(np.asarray(image), height, width))
-    if preprocessing.crop is not None:
+    if preprocessing.crop is not None and preprocessing.fit != "corner":
         image = _cropped(image, preprocessing)
     pixels = np.asarray(image)[..., CHANNEL_ORDERS[preprocessing.channel_order]]
     # Rows are laid out flat: arithmetic over an innermost axis of three is many times slower.
@@ -238,7 +251,13 @@ def preprocess(
     flat /= np.float32(preprocessing.divisor)
     flat -= np.tile(np.asarray(preprocessing.mean, np.float32), columns)
     flat /= np.tile(np.asarray(preprocessing.std, np.float32), columns)
-    return flat.reshape(pixels.shape)
+    values = flat.reshape(pixels.shape)
+    if preprocessing.crop is None or preprocessing.fit != "corner":
+        return values
+    height, width = _pair(preprocessing.crop)
+    padded = np.zeros((height, width, 3), np.float32)
+    padded[: image.height, : image.width] = values[:height, :width]
+    return padded
 
 
 def _checked_size(name: str, size: Any) -> Size | None:
@@ -293,7 +312,7 @@ def _numbers(values: tuple[float, ...]) -> str:
 def _cropped(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:
     assert preprocessing.crop is not None
     crop = _pair(preprocessing.crop)
-    box = _centre(image.height, image.width, *crop)
+    box = _centre(image.height, image.width, *crop, preprocessing.halves)
     if not any(preprocessing.fill) or (crop[0] <= image.height and crop[1] <= image.width):
         return image.crop(box)  # Pillow pads with black
     padded = Image.new("RGB", crop[::-1], preprocessing.fill)
@@ -302,11 +321,13 @@ def _cropped(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:
 
 
 def _centre(
-    height: int, width: int, crop_height: int, crop_width: int
+    height: int, width: int, crop_height: int, crop_width: int, halves: str = "even"
 ) -> tuple[int, int, int, int]:
     """Give (left, top, right, bottom); what lies outside the picture is padded."""
 
     def start(size: int, wanted: int) -> int:
+        if halves == "below":
+            return (size - wanted) // 2
         # A margin of an odd size is split as torchvision and timm split it.
         return -((wanted - size) // 2) if wanted > size else round((size - wanted) / 2.0)
 

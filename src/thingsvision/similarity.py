@@ -11,6 +11,7 @@ from .errors import InvalidArgument
 from .extraction import extract_features
 from .stimuli import StimulusSet
 from .texts import load_texts
+from .tokenization import Tokenization
 from .zoo import Network
 
 if TYPE_CHECKING:
@@ -58,8 +59,9 @@ def image_text_similarity(
     from pandas import DataFrame
 
     if network.text is None:
+        what = "texts" if isinstance(network.preprocessing, Tokenization) else "images"
         raise InvalidArgument(
-            f"{network.name} takes images only. Networks that take texts too: "
+            f"{network.name} takes {what} only. Networks that take both: "
             "thingsvision models 'openclip/*'."
         )
     if not isinstance(texts, StimulusSet):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import InvalidArgument, StimulusError, counted, listing, several
-from .folders import beside, class_index, nfc
+from .folders import beside, class_index, is_unicode, nfc
 from .stimuli import SHOWN, StimulusSet
 from .tables import read_lines, read_table
 
@@ -48,7 +48,7 @@ def load_texts(
     labels: Sequence[str] | None = None
     if isinstance(source, str | os.PathLike):
         path = Path(source).expanduser()
-        if not path.is_file():
+        if not _is_file(path):
             raise StimulusError(
                 f"There is no file {str(path)!r}.{beside(path)} Single texts are given in a list: "
                 f"[{str(source)!r}]."
@@ -80,6 +80,19 @@ def _stimuli(
             f"{len(empty)} of {counted(len(texts), 'text')} are empty: number "
             f"{listing([str(number) for number in empty], SHOWN)}."
         )
+    unwritable = [ascii(text) for text in texts if not is_unicode(text)]
+    if unwritable:
+        raise StimulusError(
+            f"{len(unwritable)} of {counted(len(texts), 'text')} are no Unicode text: "
+            f"{listing(unwritable, SHOWN)}. Read their file as UTF-8."
+        )
     indexed: tuple[Any, ...] = () if labels is None else class_index(labels)
     names = tuple(nfc(str(name)) for name in (texts if ids is None else ids))
     return StimulusSet(names, tuple(texts), *indexed)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a text may be too long for a name
+        return False

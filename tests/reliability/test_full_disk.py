@@ -29,7 +29,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize("moment", range(12))
 @pytest.mark.parametrize(
     ("place", "name"),
-    [(npy, "_reserve"), (npy, "_write"), (records, "append_progress"), (records, "write_tables"),
+    [(npy, "reserve"), (npy, "_write"), (records, "append_progress"), (records, "write_tables"),
      (records, "write_meta")],
 )  # fmt: skip
 def test_a_full_disk_is_one_clear_error(

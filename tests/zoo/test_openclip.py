@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import threading
 from collections.abc import Iterator
@@ -201,8 +202,64 @@ def test_a_file_of_weights(tmp_path: Path) -> None:
     assert activations(quick.model) == {"QuickGELU"}
 
 
-def test_the_contract() -> None:
-    check_source(source.SOURCE, "tiny")
+def tags(monkeypatch: pytest.MonkeyPatch, table: dict[str, dict[str, Any]]) -> None:
+    """Let open_clip list these weights, and no others, for every architecture."""
+    monkeypatch.setattr(open_clip, "get_pretrained_cfg", lambda name, tag: table.get(tag, {}))
+    monkeypatch.setattr(open_clip, "list_pretrained_tags_by_model", lambda name: list(table))
+
+
+def test_random_networks_have_the_activation_of_the_default_weights(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert activations(load("tiny").model) == {"GELU"}
+    tags(monkeypatch, {"first": {"quick_gelu": True}, "second": {}})
+    assert activations(load("tiny").model) == {"QuickGELU"}
+    assert activations(load("tiny", weights="second").model) == {"GELU"}
+
+
+def test_weights_named_with_a_file_decide_its_activation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
+) -> None:
+    file = tmp_path / "mine.pth"
+    torch.save(load("tiny").model.state_dict(), file)
+    tags(monkeypatch, {"quick": {"quick_gelu": True}, "plain": {}})
+    for tag, kind in (("quick", "QuickGELU"), ("plain", "GELU")):
+        network = tv.load_model(f"openclip/tiny.{tag}", weights=file)
+        assert activations(network.model) == {kind}
+        assert network.preprocessing.origin == f"open_clip tiny.{tag}"
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    url = f"http://127.0.0.1:9/quick-{digest[:8]}.pt"
+    tags(monkeypatch, {"plain": {}, "quick": {"quick_gelu": True, "url": url}})
+    assert activations(tv.load_model("openclip/tiny", weights=file).model) == {"QuickGELU"}
+    assert not [w for w in recwarn if issubclass(w.category, ThingsvisionWarning)]
+
+
+def test_older_names_of_weights_are_understood(tmp_path: Path) -> None:
+    old, new = load("tiny", seed=3).model, load("tiny-custom", seed=4).model
+    state = {f"module.{name}": value for name, value in old.state_dict().items()}
+    state["module.logit_scale"] = state["module.logit_scale"].reshape(1)
+    torch.save({"state_dict": state}, tmp_path / "old.pt")
+    network = tv.load_model("openclip/tiny-custom", weights=tmp_path / "old.pt")
+    tokens = open_clip.get_tokenizer("tiny")(TEXTS)
+    with torch.no_grad():
+        wanted = old.eval().encode_text(tokens)
+        assert torch.equal(network.model.eval().encode_text(tokens), wanted)
+        assert not torch.equal(new.eval().encode_text(tokens), wanted)
+
+
+def test_the_elements_of_cocas_towers() -> None:
+    network = load("tiny-coca")
+    images = pictures(32)
+    found = tv.extract_features(network, images, ["visual", "visual[0]", "visual[1]"])
+    with torch.no_grad():
+        latent, tokens = network.model.eval().visual(tensors(network, images))
+    assert np.array_equal(found["visual"], latent) and np.array_equal(found["visual[0]"], latent)
+    assert np.array_equal(found["visual[1]"], tokens) and tokens.ndim == 3
+
+
+@pytest.mark.parametrize("name", ["tiny", "tiny-coca"])
+def test_the_contract(name: str) -> None:
+    check_source(source.SOURCE, name)
 
 
 def test_weights_are_downloaded(

@@ -214,7 +214,8 @@ class Survey:
             return self._matching(address)
         # A name may hold a colon or a bracket of its own, so the whole is tried first.
         name, call, path = (address, None, ()) if address in by_name else _split(address)
-        known = self.aliases.get(name, name)
+        # An alias stands for one array; elements are those of the module itself, if there is one.
+        known = name if path and name in by_name else self.aliases.get(name, name)
         module = by_name.get(known, self.root if known == OUTPUT else None)
         if module is None:
             raise ModuleError(self._unknown(address, name, by_name))

@@ -46,7 +46,9 @@ def trace_calls(model: nn.Module, batch: Tensor) -> Trace:
             hook = module.register_forward_hook(record(name), with_kwargs=True)
             stack.callback(hook.remove)
         result = model(batch)
-    if trace.last_linear is not None and trace.last_linear[2] is result:
+    # Hugging Face wraps the scores in a dictionary that holds nothing else.
+    given = [tensor for _, tensor in leaves(result)]
+    if trace.last_linear is not None and len(given) == 1 and trace.last_linear[2] is given[0]:
         name, call, _ = trace.last_linear
         trace.classifier, trace.classifier_input = (name, call), inputs[name]
     trace.last_linear = None  # lets go of the tensor

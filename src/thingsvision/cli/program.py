@@ -17,6 +17,7 @@ import click
 from .. import __version__
 from ..errors import ThingsvisionError, ThingsvisionWarning, nearest
 from .compare import compare
+from .convert import convert
 from .demo import demo
 from .doctor import doctor
 from .extract import extract
@@ -107,7 +108,7 @@ def main() -> None:
     """
 
 
-for verb in (demo, models, model, modules, extract, rdm, compare, doctor):
+for verb in (demo, models, model, modules, extract, convert, rdm, compare, doctor):
     main.add_command(verb)
 
 

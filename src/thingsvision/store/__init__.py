@@ -11,7 +11,20 @@ from .base import Store
 from .records import read_meta
 from .sink import Sink
 
-STORES = Registry("format", {"npy": "thingsvision.store.npy:NpyStore"})
+STORES = Registry(
+    "format",
+    {
+        "npy": "thingsvision.store.npy:NpyStore",
+        "hdf5": "thingsvision.store.hdf5:Hdf5Store",
+        "txt": "thingsvision.store.txt:TxtStore",
+        "zarr": "thingsvision.store.zarr:ZarrStore",
+        "mat": "thingsvision.store.mat:MatStore",
+        "pt": "thingsvision.store.pt:PtStore",
+        "csv": "thingsvision.store.table:CsvStore",
+        "parquet": "thingsvision.store.table:ParquetStore",
+    },
+    needs={"zarr": "zarr", "csv": "pyarrow", "parquet": "pyarrow"},
+)
 
 
 def open_features(folder: str | os.PathLike[str]) -> FeatureSet:

@@ -82,8 +82,8 @@ class Store(ABC):
         """Give a complete array the name that it is found under; may be called twice."""
 
     @abstractmethod
-    def get(self, file: str) -> NDArray[Any]:
-        """Open a complete array lazily."""
+    def get(self, file: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
+        """Open a complete array lazily: an array, a memory map, or a `LazyArray`."""
 
     def begin(
         self, request: Mapping[str, Any], provenance: Mapping[str, Any], stimuli: StimulusSet
@@ -222,10 +222,10 @@ class Store(ABC):
             }
         )  # fmt: skip
 
-    def _open(self, entry: Mapping[str, Any], count: int) -> NDArray[Any]:
+    def _open(self, entry: Mapping[str, Any], count: int) -> Any:
         file, shape, dtype = _spec(entry)
         try:
-            array = self.get(file)
+            array = self.get(file, shape, dtype)
         except (OSError, ValueError, EOFError) as error:
             raise StoreError(
                 f"The array {file!r} in {str(self.folder)!r} is missing or damaged: {error}. "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import io
 import os
 from contextlib import suppress
@@ -13,11 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .base import Store
+from .disk import reserve
 
 # An array under this name is not complete. It has no header either, so that it cannot be read.
 PART = ".npy.part"
-# What file systems answer that cannot reserve space; a full disk is then noticed later.
-_CANNOT_RESERVE = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
 
 
 class NpyStore(Store):
@@ -47,7 +45,8 @@ class NpyStore(Store):
         handle = io.FileIO(part, "r+" if part.exists() else "w+")
         self._files[file] = (handle, len(header))
         _write(handle, 0, bytes(len(header)))
-        _reserve(handle, _size(shape, dtype))
+        handle.truncate(_size(shape, dtype))
+        reserve(handle.fileno(), _size(shape, dtype))
 
     def put(self, file: str, start: int, rows: NDArray[Any]) -> None:
         """Write rows of an array, from row `start` on."""
@@ -78,10 +77,9 @@ class NpyStore(Store):
                 _write(handle, 0, _header(shape, dtype))
             part.replace(whole)
 
-    def get(self, file: str) -> NDArray[Any]:
+    def get(self, file: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
         """Open a complete array lazily."""
-        array: NDArray[Any] = np.load(self._paths(file)[1], mmap_mode="r", allow_pickle=False)
-        return array
+        return np.load(self._paths(file)[1], mmap_mode="r", allow_pickle=False)
 
     def _paths(self, file: str) -> tuple[Path, Path]:
         return self.folder / f"{file}{PART}", self.folder / f"{file}.npy"
@@ -96,17 +94,6 @@ def _header(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bytes:
 
 def _size(shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
     return len(_header(shape, dtype)) + int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-
-
-def _reserve(handle: io.FileIO, size: int) -> None:
-    """Make a file as large as it will be, so that a full disk is an error now."""
-    handle.truncate(size)
-    if hasattr(os, "posix_fallocate"):
-        try:
-            os.posix_fallocate(handle.fileno(), 0, size)
-        except OSError as error:
-            if error.errno not in _CANNOT_RESERVE:
-                raise
 
 
 def _write(handle: io.FileIO, start: int, data: bytes | memoryview) -> None:

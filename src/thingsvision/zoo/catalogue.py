@@ -31,10 +31,11 @@ SOURCES = Registry(
         "cornet": "thingsvision.zoo.cornet:SOURCE",
         "keras": "thingsvision.zoo.keras:SOURCE",
         "openclip": "thingsvision.zoo.openclip:SOURCE",
+        "hf": "thingsvision.zoo.huggingface:SOURCE",
     },
     group="thingsvision.sources",
     # The package that a source cannot do without, where a plain installation lacks it.
-    needs={"keras": "keras", "openclip": "open_clip"},
+    needs={"keras": "keras", "openclip": "open_clip", "hf": "transformers"},
 )
 
 WEIGHTS_SUFFIXES = (".pth", ".pt", ".ckpt", ".bin", ".tar", ".safetensors", ".th", ".h5", ".keras")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache, partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,10 +20,11 @@ from ..errors import ThingsvisionWarning, WeightsError, listing, unknown
 from ..preprocessing import Preprocessing
 from ..tokenization import Tokenization
 from .card import ModelCard
+from .downloads import is_published
 from .network import Network
 from .source import Choice
 from .towers import tower
-from .weights import loaded, quiet
+from .weights import loaded, quiet, read_weights, skeleton
 
 CITATION = (
     "Ilharco et al. 2021, OpenCLIP, doi:10.5281/zenodo.5143773; "
@@ -64,10 +66,13 @@ class OpenClip:
         """Build an architecture with the wanted weights."""
         card = self.card(name, choice.weights)
         architecture, _ = _known(name)
-        # The paper's names stand for weights, whose activation function is kept for all others.
-        tag = card.weights if (choice.pretrained and choice.file is None) or name in PAPER else None
+        # Random networks are built as the default weights ask for, so that trained and random
+        # differ in nothing else; the paper's names stand for weights, whatever file is given.
+        tag = card.weights
+        if choice.file is not None and name not in PAPER:
+            tag = choice.weights or _published(architecture, choice.file)
         build = partial(_build, architecture, quick_gelu=_is_quick(architecture, tag))
-        if choice.file is not None:
+        if choice.file is not None and tag is None:
             _warn_of_activation(architecture, tag)
         if choice.pretrained and choice.file is None and tag is None and choice.device != "meta":
             raise WeightsError(
@@ -75,11 +80,14 @@ class OpenClip:
                 "of your own with weights=."
             )
 
+        def read(file: str) -> dict[str, Any]:
+            return _renamed(read_weights(file), skeleton(build))
+
         def pretrained() -> tuple[nn.Module, dict[str, Any]]:
             return _download(build, card, tag), {"weights": tag, "url": card.url}
 
         assumed = f"that of {card.weights or 'the architecture'}"
-        model, record = _built(lambda: loaded(build, choice, pretrained, assumed), card)
+        model, record = _built(lambda: loaded(build, choice, pretrained, assumed, read=read), card)
         backend = TorchBackend(choice.device)
         if choice.device != "meta":
             model.to(backend.device)
@@ -127,6 +135,30 @@ def _is_quick(architecture: str, tag: str | None) -> bool:
     return bool(by_architecture or by_weights)
 
 
+def _published(architecture: str, file: str) -> str | None:
+    """Find the tag that a file was published under, where its address holds its digest."""
+    for tag in open_clip.list_pretrained_tags_by_model(architecture):
+        url = open_clip.get_pretrained_cfg(architecture, tag).get("url", "")
+        if url and Path(file).is_file() and is_published(file, url):
+            return str(tag)
+    return None
+
+
+def _renamed(state: Mapping[str, Any], model: nn.Module) -> dict[str, Any]:
+    """Give weights the names that this open_clip has for them, as it does for its own."""
+    prefix = "module."
+    if all(name.startswith(prefix) for name in state):
+        state = {name.removeprefix(prefix): value for name, value in state.items()}
+    named = dict(open_clip.convert.convert_state_dict(model, dict(state)))
+    if "text_projection" in named and hasattr(model, "text"):  # written before it had its place
+        named = dict(open_clip.model.convert_to_custom_text_state_dict(named))
+    for scale in ("logit_scale", "logit_bias"):  # a number, or a vector of one
+        there = getattr(model, scale, None)
+        if scale in named and there is not None and named[scale].numel() == 1:
+            named[scale] = named[scale].reshape(there.shape)
+    return named
+
+
 def _warn_of_activation(architecture: str, tag: str | None) -> None:
     """Say which activation function is assumed for a file, where both are in use."""
     names = open_clip.list_models()
@@ -137,7 +169,8 @@ def _warn_of_activation(architecture: str, tag: str | None) -> None:
         )
         warnings.warn(
             f"A file of weights does not say its activation function; {kind} is used. For weights "
-            f"that were trained with the other one: openclip/{other}.",
+            f"that were trained with the other one: openclip/{other}, or name the published "
+            "weights that yours are like: openclip/ARCHITECTURE.TAG.",
             ThingsvisionWarning,
             stacklevel=4,
         )
@@ -179,6 +212,11 @@ def _build(architecture: str, **options: Any) -> nn.Module:
         model: nn.Module = open_clip.create_model(
             architecture, pretrained_text=False, device=device, **options
         )
+    decoder = getattr(model, "text_decoder", None)
+    if decoder is not None and "pretrained" not in options:
+        # open_clip leaves this matrix of CoCa as it finds the memory; its width is the scale that
+        # open_clip gives the others.
+        nn.init.normal_(decoder.text_projection, std=len(decoder.text_projection) ** -0.5)
     return model
 
 

@@ -1,0 +1,48 @@
+"""PyTorch: a file per module that ``torch.load(file, weights_only=True)`` opens."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .staged import StagedStore
+
+
+class PtStore(StagedStore):
+    """Features as a dictionary: ``features``, ``file_names``, ``targets``, ``classes``, ``module``.
+
+    ``features`` is a tensor, and ``targets`` too; without classes, ``targets`` is None.
+    """
+
+    format = "pt"
+    suffix = ".pt"
+
+    def save(self, path: Path, array: NDArray[Any], module: str) -> None:
+        """Write an array as a tensor."""
+        import torch
+
+        targets = self._stimuli.targets
+        content = {
+            # Copied on write, so the file of the rows stays as it is.
+            "features": torch.from_numpy(np.load(array.filename, mmap_mode="c")),  # type: ignore[attr-defined]
+            "file_names": list(self._stimuli.ids),
+            "targets": None if targets is None else torch.from_numpy(targets.copy()),
+            "classes": list(self._stimuli.classes),
+            "module": module,
+            "axes": list(self._arrays[module]["axes"]),
+        }
+        torch.save(content, path)
+
+    def get(self, file: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+        """Map the tensor of a complete file."""
+        import torch
+
+        try:
+            content = torch.load(self.path(file), map_location="cpu", weights_only=True, mmap=True)
+            array: NDArray[Any] = content["features"].numpy()
+        except (RuntimeError, KeyError) as error:
+            raise ValueError(str(error)) from error
+        return array

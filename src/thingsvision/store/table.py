@@ -1,0 +1,125 @@
+"""Tables: one row a stimulus, one column a feature, for R, pandas and spreadsheets."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..optional import require
+from .lazy import LazyArray
+from .staged import StagedStore
+
+# Numbers that are put into a table at once.
+BLOCK = 2**22
+ID, TARGET, CLASS = "id", "target", "class"
+
+
+class TableStore(StagedStore):
+    """Features as tables, one a module, made for flat features.
+
+    The first column is ``id``; ``target`` and ``class`` follow where the stimuli came in
+    classes; then a column for each feature, ``f0``, ``f1``, … An array of more than two axes is
+    laid out in C order; ``meta.json`` holds its shape, in which it is read again.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        super().__init__(folder)
+        require("pyarrow")
+
+    def tables(self, array: NDArray[Any]) -> Iterator[Any]:
+        """Yield an array as tables of a few rows each."""
+        import pyarrow as pa
+
+        stimuli = self._stimuli
+        flat = array.reshape(len(array), -1) if array.size else array.reshape(len(array), 0)
+        # Tables of numbers have no half precision that all readers know.
+        held = np.dtype(np.float32) if array.dtype == np.float16 else array.dtype
+        names = [f"f{column}" for column in range(flat.shape[1])]
+        step = max(1, BLOCK // max(1, flat.shape[1]))
+        for start in range(0, len(flat), step):
+            rows = slice(start, start + step)
+            about: dict[str, Any] = {ID: pa.array(stimuli.ids[rows], pa.string())}
+            if stimuli.targets is not None:
+                targets = stimuli.targets[rows]
+                about[TARGET] = pa.array(targets)
+                about[CLASS] = pa.array([stimuli.classes[t] for t in targets], pa.string())
+            block = np.ascontiguousarray(flat[rows].T, dtype=held)
+            yield pa.table({**about, **dict(zip(names, map(pa.array, block), strict=True))})
+
+    def get(self, file: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> LazyArray:
+        """Open an array, which is read as a whole when it is first used."""
+        path = self.path(file)
+        if not path.is_file():
+            raise FileNotFoundError(f"there is no {path.name}")
+
+        @cache
+        def whole() -> NDArray[Any]:
+            table = self.load(path)
+            names = [n for n in table.column_names if n not in (ID, TARGET, CLASS)]
+            array = np.empty((table.num_rows, len(names)), dtype)
+            for column, name in enumerate(names):
+                array[:, column] = table.column(name).to_numpy()
+            return array.reshape(shape)
+
+        return LazyArray(lambda rows: whole()[rows], shape, dtype, path)
+
+    def load(self, path: Path) -> Any:
+        """Read a table."""
+        raise NotImplementedError
+
+
+class CsvStore(TableStore):
+    """Features as comma-separated values, every number to its last digit."""
+
+    format = "csv"
+    suffix = ".csv"
+
+    def save(self, path: Path, array: NDArray[Any], module: str) -> None:
+        """Write an array as comma-separated values."""
+        from pyarrow import csv
+
+        tables = self.tables(array)
+        first = next(tables)
+        with csv.CSVWriter(path, first.schema) as writer:
+            writer.write_table(first)
+            for table in tables:
+                writer.write_table(table)
+
+    def load(self, path: Path) -> Any:
+        """Read a table."""
+        from pyarrow import csv
+
+        parse = csv.ParseOptions(newlines_in_values=True)
+        # A header of many columns may be longer than the block that is read first.
+        read = csv.ReadOptions(block_size=2**30)
+        return csv.read_csv(path, read_options=read, parse_options=parse)
+
+
+class ParquetStore(TableStore):
+    """Features as Parquet, a group of rows at a time."""
+
+    format = "parquet"
+    suffix = ".parquet"
+
+    def save(self, path: Path, array: NDArray[Any], module: str) -> None:
+        """Write an array as Parquet."""
+        from pyarrow import parquet
+
+        tables = self.tables(array)
+        first = next(tables)
+        with parquet.ParquetWriter(path, first.schema) as writer:
+            writer.write_table(first)
+            for table in tables:
+                writer.write_table(table)
+
+    def load(self, path: Path) -> Any:
+        """Read a table."""
+        from pyarrow import parquet
+
+        return parquet.read_table(path)

@@ -1,0 +1,102 @@
+"""Zarr, version 3: a folder per module, a file per batch; for object stores and clusters."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..optional import require
+from .base import Store
+from .lazy import LazyArray
+
+PART = ".zarr.part"
+# A chunk of zeros is written like any other, so that none is missing.
+CONFIG = {"array.write_empty_chunks": True}
+
+
+class ZarrStore(Store):
+    """Features as Zarr arrays, chunked by batches.
+
+    The attributes of an array are ``module``, ``file_names`` and, where the stimuli came in
+    classes, ``targets`` and ``classes``; its dimensions are named.
+    """
+
+    format = "zarr"
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        super().__init__(folder)
+        self._zarr: Any = require("zarr")
+        self._open_arrays: dict[str, Any] = {}
+
+    def create(self, file: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        """Lay out an array, or open what an interrupted run left of it."""
+        if file in self._open_arrays:
+            return
+        part, whole = self._paths(file)
+        if whole.exists():  # a finish that was interrupted
+            whole.replace(part)
+        if self._fits(part, shape, dtype):
+            self._open_arrays[file] = self._zarr.open_array(part, mode="r+")
+            return
+        module = next(name for name, entry in self._arrays.items() if entry["file"] == file)
+        attributes: dict[str, Any] = {"module": module, "file_names": list(self._stimuli.ids)}
+        if self._stimuli.targets is not None:
+            attributes["targets"] = self._stimuli.targets.tolist()
+            attributes["classes"] = list(self._stimuli.classes)
+        # A chunk is a batch, so that no chunk is written twice.
+        rows = min(len(self._stimuli), int(self._request.get("batch_size", 1)))
+        self._open_arrays[file] = self._zarr.create_array(
+            part, shape=shape, dtype=dtype, chunks=(rows, *(max(1, side) for side in shape[1:])),
+            dimension_names=self._arrays[module]["axes"], attributes=attributes, overwrite=True,
+        )  # fmt: skip
+
+    def put(self, file: str, start: int, rows: NDArray[Any]) -> None:
+        """Write rows of an array, from row `start` on."""
+        with self._zarr.config.set(CONFIG):
+            self._open_arrays[file][start : start + len(rows)] = rows
+
+    def flush(self) -> None:
+        """Do nothing: every chunk is a file that is written at once."""
+
+    def close(self) -> None:
+        """Let go of all arrays."""
+        self._open_arrays = {}
+
+    def holds(self, file: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
+        """Tell whether an array is there, complete or not, and of the right shape."""
+        return any(self._fits(path, shape, dtype) for path in self._paths(file))
+
+    def complete(self, file: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        """Give a complete array its name."""
+        part, whole = self._paths(file)
+        if part.exists():
+            part.replace(whole)
+
+    def get(self, file: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> LazyArray:
+        """Open a complete array lazily."""
+        path = self._paths(file)[1]
+        if not path.is_dir():
+            raise FileNotFoundError(f"there is no {path.name}")
+        array = self._zarr.open_array(path, mode="r")
+
+        def read(rows: Any) -> NDArray[Any]:
+            found = array[rows] if isinstance(rows, slice) else array.oindex[rows]
+            return np.asarray(found)
+
+        return LazyArray(read, array.shape, array.dtype, path)
+
+    def _paths(self, file: str) -> tuple[Path, Path]:
+        return self.folder / f"{file}{PART}", self.folder / f"{file}.zarr"
+
+    def _fits(self, path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
+        if not path.is_dir():
+            return False
+        try:
+            array = self._zarr.open_array(path, mode="r")
+        except (OSError, ValueError, KeyError):
+            return False
+        return bool(array.shape == shape and array.dtype == dtype)
