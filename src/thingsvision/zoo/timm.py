@@ -33,6 +33,7 @@ DATASETS = {
     "openai": "WebImageText", "sa1b": "SA-1B", "sat493m": "SAT-493M", "webli": "WebLI",
     "yfcc100m": "YFCC100M", "yfcc15m": "YFCC15M",
 }  # fmt: skip
+WIDEST_EMBEDDING = 4096  # of images and texts; labels beside the 1,000 are more than that
 # For a file whose head is not that of the tag: without one, or with one of any number of classes.
 HEADS: tuple[dict[str, Any], ...] = ({}, {"num_classes": 0}, {"num_classes": 1000})
 
@@ -60,7 +61,7 @@ class Timm:
             )
         return ModelCard(
             f"timm/{name}",
-            task="classification" if config.num_classes else "features",
+            task=_task(config),
             weights=chosen,
             all_weights=tuple(configs),
             preprocessing=_preprocessing(_tagged(name, chosen), config),
@@ -153,6 +154,12 @@ def _preprocessing(tagged: str, config: Any) -> Preprocessing:
         std=data["std"],
         origin=f"timm {tagged}" if config.has_weights else f"timm {tagged}, its architecture",
     )
+
+
+def _task(config: Any) -> str:
+    """Tell by the number of outputs, all that timm says: towers of CLIP have their embedding's."""
+    count = config.num_classes
+    return "classification" if count == 1000 or count > WIDEST_EMBEDDING else "features"
 
 
 def _classes(tag: str | None, config: Any) -> tuple[str, ...]:
