@@ -21,6 +21,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 import thingsvision as tv
 from thingsvision.errors import (
@@ -545,8 +546,6 @@ def test_weights_from_a_file(tmp_path: Path, folder: Any) -> None:
 
 def changed(path: Path, target: Path, change: Any) -> Path:
     """Copy a folder, its weights changed."""
-    from safetensors.torch import load_file, save_file
-
     target.mkdir(exist_ok=True)
     for file in path.glob("*.json"):
         (target / file.name).write_bytes(file.read_bytes())
@@ -582,6 +581,19 @@ def test_a_pooling_layer_that_was_not_trained_is_left_away(tmp_path: Path) -> No
     assert "decoder.0.weight" in network.weights["unused"]
     found = network.modules()
     assert "pooler" not in [module.name for module in found.modules]
+
+
+@pytest.mark.parametrize("name", ["vit", "dinov2", "swin", "clip"])
+def test_weights_from_a_published_file(name: str, tmp_path: Path, folder: Any) -> None:
+    """Files of the hub name some modules otherwise than the library's networks do."""
+    published = folder(name) / "model.safetensors"
+    mine = load(folder(name), weights=published)
+    assert mine.weights["kind"] == "file" and mine.digest == load(folder(name)).digest
+    state = load_file(published)
+    state.pop(next(iter(state)))
+    save_file(state, tmp_path / "less.safetensors")
+    with pytest.raises(WeightsError, match="missing"):
+        load(folder(name), weights=tmp_path / "less.safetensors")
 
 
 def test_tensors_in_a_pickled_file_are_read_and_code_is_not(tmp_path: Path, folder: Any) -> None:

@@ -25,6 +25,7 @@ from .huggingface_models import (
     build,
     image_view,
     network_class,
+    read_renamed,
     refusal,
     silent,
     takes_text,
@@ -98,7 +99,10 @@ class HuggingFace:
         variants: list[dict[str, Any]] = [{}, WITHOUT_POOLING]
         model, record = _told(
             place, name,
-            lambda: loaded(partial(build, network, config), choice, pretrained, whose, variants),
+            lambda: loaded(
+                partial(build, network, config), choice, pretrained, whose, variants,
+                partial(read_renamed, network, config),
+            ),
         )  # fmt: skip
         record |= {"class": network.__name__, "attention": _attention(model)}
         backend = TorchBackend(choice.device)

@@ -24,7 +24,7 @@ from transformers.models.auto.modeling_auto import (
 
 from ..errors import WeightsError, listing
 from .towers import tower
-from .weights import quiet
+from .weights import quiet, read_weights, skeleton
 
 # Networks whose checkpoints hold no pooling layer are built without, instead of with a random one.
 WITHOUT_POOLING = {"add_pooling_layer": False}
@@ -191,6 +191,38 @@ def _from_pretrained(
         return network_
 
     return quiet(loading), found
+
+
+def read_renamed(network: Any, config: Any, file: str) -> dict[str, Any]:
+    """Read a state dict whose names may be those of published files.
+
+    The library gives some modules other names than their checkpoints have, and renames them
+    when it loads a checkpoint. Whatever it would leave random or unused stays as it is in the
+    file, to be refused by those names.
+    """
+    state = read_weights(file)
+    if not set(skeleton(partial(build, network, config)).state_dict()) - set(state):
+        return state
+    for options in ({}, WITHOUT_POOLING):
+        read = partial(
+            network.from_pretrained, None, config=deepcopy(config), state_dict=dict(state),
+            dtype=torch.float32, output_loading_info=True, ignore_mismatched_sizes=True, **options,
+        )  # fmt: skip
+        found: dict[str, Any] = {}
+
+        def loading(read: Any = read, found: dict[str, Any] = found) -> Any:
+            with silent():
+                model, information = read()
+            found.update(information)
+            return model
+
+        try:
+            model = quiet(loading)
+        except Exception:  # of the library, on names or shapes that it cannot convert
+            continue
+        if not any(found.values()):
+            return model.state_dict()
+    return state
 
 
 def image_view(model: Any) -> Any:
