@@ -14,7 +14,12 @@ from .verb import Verb, table_options
 
 OK, BROKEN, ABSENT = "ok", "broken", "absent"
 # Distribution → import name, where the two differ by more than a hyphen.
-IMPORTS = {"pillow": "PIL", "open-clip-torch": "open_clip", "scikit-image": "skimage"}
+IMPORTS = {
+    "pillow": "PIL",
+    "open-clip-torch": "open_clip",
+    "scikit-image": "skimage",
+    "scikit-learn": "sklearn",
+}
 FEW = 3
 LITTLE_SPACE = 1 << 30  # bytes
 
@@ -142,7 +147,8 @@ def _requirements() -> tuple[list[str], dict[str, list[str]]]:
         else:
             extras.setdefault(extra[1], []).append(name[0])
     for package, (extra_name, _) in EXTRAS.items():
-        extras.setdefault(extra_name, [package])
+        if extra_name:  # some packages are of no extra
+            extras.setdefault(extra_name, [package])
     return needed, extras
 
 
