@@ -138,9 +138,10 @@ def test_video_is_bit_identical(entry, size, two_threads):
         (clip for _ in range(5) if np.array_equal(clip := static_clip(entry, image), ours)),
         static_clip(entry, image),
     )
-    if "FMA" in torch.__config__.show() or torch.backends.cpu.get_cpu_capability() != "DEFAULT":
+    fuses = "FMA" in torch.__config__.show() or torch.backends.cpu.get_cpu_capability() != "DEFAULT"
+    if fuses and torch.__version__ < "2.15":
         assert np.array_equal(ours, theirs)
-    else:  # without fused multiply-add, torch rounds once more
+    else:  # without fused multiply-add, and here and there from 2.15 on, torch rounds otherwise
         level = 1 / 255 / min(entry.transforms().std)
         assert np.abs(ours - theirs).max() <= 1.001 * level
         assert np.mean(ours != theirs) < 1e-3

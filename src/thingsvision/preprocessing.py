@@ -342,7 +342,7 @@ def _bilinear(
 
     Operations and rounding are those of ``torch.nn.functional.interpolate`` with several
     threads on a processor with fused multiply-add, so the bits are the same. (With one
-    thread torch adds in another order, and about one value in 100,000 differs by a level.)
+    thread, and with torch 2.15, about one value in 100,000 differs by a level.)
     """
 
     def neighbours(old: int, new: int) -> tuple[_Array, _Array, _Array, _Array]:
