@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 
 def measured_axes(
@@ -36,6 +36,40 @@ def measured_axes(
     numbered = {axis: f"axis{axis + 1}" for axis in range(len(shape))}
     names = numbered | (_MEASURED.get((len(shape), still), {}) if not alike else {})
     return tuple(names[axis] for axis in range(len(shape)))
+
+
+def axis_names(
+    shape: Sequence[int],
+    grown: Sequence[int] | None,
+    stated: Sequence[str] | None,
+    tokens: Collection[int] = (),
+) -> tuple[str, ...]:
+    """Name the axes of one stimulus's activation.
+
+    They are measured where the network takes images of another size: what grows with the
+    image is space, what stays is the channel. Elsewhere what the module states decides, or the
+    number of tokens in the network; what none of them tells is numbered.
+
+    Parameters
+    ----------
+    shape : sequence of int
+        Without the batch axis.
+    grown : sequence of int or None
+        The shape for a larger image, whose width grew more than its height.
+    stated : sequence of str or None
+        Names that the kind of the module gives to maps, which have three axes.
+    tokens : collection of int
+        Known numbers of tokens.
+    """
+    if len(shape) == 1:
+        return ("feature",)
+    if (measured := measured_axes(shape, grown)) is not None:
+        return measured
+    if stated is not None and len(shape) == 3:
+        return tuple(stated)
+    if len(shape) == 2 and shape[0] in tokens and shape[1] not in tokens:
+        return ("token", "channel")
+    return tuple(f"axis{axis + 1}" for axis in range(len(shape)))
 
 
 # (number of axes, those that did not grow) -> names; clips have a time that does not grow either

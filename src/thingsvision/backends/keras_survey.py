@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .axes import measured_axes
+from .axes import axis_names
 from .base import Module, Output, Path, Survey
 from .keras_calls import Unbuilt, leaves, watched
 from .keras_engine import keras
@@ -199,35 +199,12 @@ def _token_counts(layers: Layers, trace: Trace) -> set[int]:
 def name_axes(
     layer: Any, shape: Shape, grown: Shape | None, tokens: Collection[int] = ()
 ) -> tuple[str, ...]:
-    """Name the axes of one stimulus's activation.
-
-    They are measured where the network takes images of another size; elsewhere what the layer
-    says of its axes decides, or the number of tokens in the network; others are numbered.
-
-    Parameters
-    ----------
-    layer : keras.layers.Layer or None
-        What gave the activation.
-    shape : tuple of int
-        Without the batch axis.
-    grown : tuple of int or None
-        The shape for a larger image, whose width grew more than its height.
-    tokens : collection of int
-        Known numbers of tokens.
-    """
-    if len(shape) == 1:
-        return ("feature",)
-    if (found := measured_axes(shape, grown)) is not None:
-        return found
-    data_format = getattr(layer, "data_format", None)
-    if data_format in _MAPS and len(shape) == 3:
-        return _MAPS[data_format]
-    if len(shape) == 2 and shape[0] in tokens and shape[1] not in tokens:
-        return ("token", "channel")
-    return tuple(f"axis{axis + 1}" for axis in range(len(shape)))
+    """Name the axes of one stimulus's activation; see `axis_names`."""
+    stated = _MAPS.get(getattr(layer, "data_format", None))
+    return axis_names(shape, grown, stated, tokens)
 
 
-_MAPS = {
+_MAPS: dict[Any, tuple[str, ...]] = {
     "channels_last": ("height", "width", "channel"),
     "channels_first": ("channel", "height", "width"),
 }

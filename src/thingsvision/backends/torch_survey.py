@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from .axes import measured_axes
+from .axes import axis_names
 from .base import Module, Output, Path, Survey
 from .torch_tokens import token_layout
 
@@ -140,32 +140,9 @@ def name_axes(
     grown: tuple[int, ...] | None,
     tokens: Collection[int] = (),
 ) -> tuple[str, ...]:
-    """Name the axes of one stimulus's activation.
-
-    They are measured where the network takes images of another size: what grows with the
-    image is space, what stays is the channel. Elsewhere the type of the module decides, or
-    the number of tokens in the network; what none of them tells is numbered.
-
-    Parameters
-    ----------
-    module : torch.nn.Module or None
-        What gave the activation.
-    shape : tuple of int
-        Without the batch axis.
-    grown : tuple of int or None
-        The shape for a larger image, whose width grew more than its height.
-    tokens : collection of int
-        Known numbers of tokens.
-    """
-    if len(shape) == 1:
-        return ("feature",)
-    if (measured := measured_axes(shape, grown)) is not None:
-        return measured
-    if isinstance(module, _MAPS) and len(shape) == 3:
-        return ("channel", "height", "width")
-    if len(shape) == 2 and shape[0] in tokens and shape[1] not in tokens:
-        return ("token", "channel")
-    return tuple(f"axis{axis + 1}" for axis in range(len(shape)))
+    """Name the axes of one stimulus's activation; see `axis_names`."""
+    stated = ("channel", "height", "width") if isinstance(module, _MAPS) else None
+    return axis_names(shape, grown, stated, tokens)
 
 
 _MAPS = (nn.Conv2d, nn.BatchNorm2d, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d)

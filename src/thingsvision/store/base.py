@@ -222,6 +222,10 @@ class Store(ABC):
             }
         )  # fmt: skip
 
+    def _module(self, file: str) -> str:
+        """Find the address of the module whose array a file holds."""
+        return next(name for name, entry in self._arrays.items() if entry["file"] == file)
+
     def _open(self, entry: Mapping[str, Any], count: int) -> Any:
         file, shape, dtype = _spec(entry)
         try:

@@ -118,7 +118,7 @@ class Hdf5Store(Store):
         space = h5py.h5s.create_simple(shape)
         kind = h5py.h5t.py_create(dtype, logical=True)
         h5py.h5d.create(new.id, DATASET.encode(), kind, space, settings).close()
-        module = next(name for name, entry in self._arrays.items() if entry["file"] == file)
+        module = self._module(file)
         new[DATASET].attrs["module"] = module
         new[DATASET].attrs["axes"] = list(self._arrays[module]["axes"])
         texts = {"file_names": self._stimuli.ids}

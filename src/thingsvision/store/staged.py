@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .lazy import LazyArray
 from .npy import NpyStore
 
 
@@ -36,7 +38,7 @@ class StagedStore(NpyStore):
             return
         draft = self.folder / f".{file}{self.suffix}"
         array = np.load(whole, mmap_mode="r", allow_pickle=False)
-        module = next(name for name, entry in self._arrays.items() if entry["file"] == file)
+        module = self._module(file)
         self.save(draft, array, module)
         draft.replace(self.path(file))
         whole.unlink()
@@ -48,3 +50,23 @@ class StagedStore(NpyStore):
     def path(self, file: str) -> Path:
         """Name the file of a complete array."""
         return self.folder / f"{file}{self.suffix}"
+
+
+class WholeStore(StagedStore):
+    """A staged store whose files are read as a whole, too; a format adds ``load``."""
+
+    @abstractmethod
+    def load(self, path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+        """Read a complete array of a known shape and type."""
+
+    def get(self, file: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
+        """Open an array, which is read as a whole when it is first used."""
+        path = self.path(file)
+        if not path.is_file():
+            raise FileNotFoundError(f"there is no {path.name}")
+
+        @cache
+        def whole() -> NDArray[Any]:
+            return self.load(path, shape, dtype)
+
+        return LazyArray(lambda rows: whole()[rows], shape, dtype, path)

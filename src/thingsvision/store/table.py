@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
+from abc import abstractmethod
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..optional import require
-from .lazy import LazyArray
-from .staged import StagedStore
+from .staged import WholeStore
 
 # Numbers that are put into a table at once.
 BLOCK = 2**22
 ID, TARGET, CLASS = "id", "target", "class"
 
 
-class TableStore(StagedStore):
+class TableStore(WholeStore):
     """Features as tables, one a module, made for flat features.
 
     The first column is ``id``; ``target`` and ``class`` follow where the stimuli came in
@@ -52,26 +51,31 @@ class TableStore(StagedStore):
             block = np.ascontiguousarray(flat[rows].T, dtype=held)
             yield pa.table({**about, **dict(zip(names, map(pa.array, block), strict=True))})
 
-    def get(self, file: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> LazyArray:
-        """Open an array, which is read as a whole when it is first used."""
-        path = self.path(file)
-        if not path.is_file():
-            raise FileNotFoundError(f"there is no {path.name}")
+    def save(self, path: Path, array: NDArray[Any], module: str) -> None:
+        """Write an array as tables of a few rows each."""
+        tables = self.tables(array)
+        first = next(tables)
+        with self.writer(path, first.schema) as writer:
+            writer.write_table(first)
+            for table in tables:
+                writer.write_table(table)
 
-        @cache
-        def whole() -> NDArray[Any]:
-            table = self.load(path)
-            names = [n for n in table.column_names if n not in (ID, TARGET, CLASS)]
-            array = np.empty((table.num_rows, len(names)), dtype)
-            for column, name in enumerate(names):
-                array[:, column] = table.column(name).to_numpy()
-            return array.reshape(shape)
+    def load(self, path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+        """Read a complete array of a known shape and type."""
+        table = self.table(path)
+        names = [n for n in table.column_names if n not in (ID, TARGET, CLASS)]
+        array = np.empty((table.num_rows, len(names)), dtype)
+        for column, name in enumerate(names):
+            array[:, column] = table.column(name).to_numpy()
+        return array.reshape(shape)
 
-        return LazyArray(lambda rows: whole()[rows], shape, dtype, path)
+    @abstractmethod
+    def writer(self, path: Path, schema: Any) -> Any:
+        """Open a file that tables of one schema are written to."""
 
-    def load(self, path: Path) -> Any:
-        """Read a table."""
-        raise NotImplementedError
+    @abstractmethod
+    def table(self, path: Path) -> Any:
+        """Read a file."""
 
 
 class CsvStore(TableStore):
@@ -80,19 +84,14 @@ class CsvStore(TableStore):
     format = "csv"
     suffix = ".csv"
 
-    def save(self, path: Path, array: NDArray[Any], module: str) -> None:
-        """Write an array as comma-separated values."""
+    def writer(self, path: Path, schema: Any) -> Any:
+        """Open a file that tables of one schema are written to."""
         from pyarrow import csv
 
-        tables = self.tables(array)
-        first = next(tables)
-        with csv.CSVWriter(path, first.schema) as writer:
-            writer.write_table(first)
-            for table in tables:
-                writer.write_table(table)
+        return csv.CSVWriter(path, schema)
 
-    def load(self, path: Path) -> Any:
-        """Read a table."""
+    def table(self, path: Path) -> Any:
+        """Read a file."""
         from pyarrow import csv
 
         parse = csv.ParseOptions(newlines_in_values=True)
@@ -107,19 +106,14 @@ class ParquetStore(TableStore):
     format = "parquet"
     suffix = ".parquet"
 
-    def save(self, path: Path, array: NDArray[Any], module: str) -> None:
-        """Write an array as Parquet."""
+    def writer(self, path: Path, schema: Any) -> Any:
+        """Open a file that tables of one schema are written to."""
         from pyarrow import parquet
 
-        tables = self.tables(array)
-        first = next(tables)
-        with parquet.ParquetWriter(path, first.schema) as writer:
-            writer.write_table(first)
-            for table in tables:
-                writer.write_table(table)
+        return parquet.ParquetWriter(path, schema)
 
-    def load(self, path: Path) -> Any:
-        """Read a table."""
+    def table(self, path: Path) -> Any:
+        """Read a file."""
         from pyarrow import parquet
 
         return parquet.read_table(path)

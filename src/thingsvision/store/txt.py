@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .lazy import LazyArray
-from .staged import StagedStore
+from .staged import WholeStore
 
 # Rows that are turned into text at once.
 ROWS = 64
@@ -18,7 +16,7 @@ ROWS = 64
 DIGITS = {"float16": "%.5g", "float32": "%.9g", "float64": "%.17g"}
 
 
-class TxtStore(StagedStore):
+class TxtStore(WholeStore):
     """Features as text, one file a module, a line per stimulus.
 
     An array of more than two axes is laid out in one line per stimulus, in C order;
@@ -32,17 +30,9 @@ class TxtStore(StagedStore):
         """Write an array as text."""
         write_text(path, array)
 
-    def get(self, file: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> LazyArray:
-        """Open an array, which is read as a whole when it is first used."""
-        path = self.path(file)
-        if not path.is_file():
-            raise FileNotFoundError(f"there is no {path.name}")
-
-        @cache
-        def whole() -> NDArray[Any]:
-            return read_text(path, shape, dtype)
-
-        return LazyArray(lambda rows: whole()[rows], shape, dtype, path)
+    def load(self, path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+        """Read a complete array of a known shape and type."""
+        return read_text(path, shape, dtype)
 
 
 def write_text(path: Path, array: NDArray[Any]) -> None:

@@ -42,7 +42,7 @@ class ZarrStore(Store):
         if self._fits(part, shape, dtype):
             self._open_arrays[file] = self._zarr.open_array(part, mode="r+")
             return
-        module = next(name for name, entry in self._arrays.items() if entry["file"] == file)
+        module = self._module(file)
         attributes: dict[str, Any] = {"module": module, "file_names": list(self._stimuli.ids)}
         if self._stimuli.targets is not None:
             attributes["targets"] = self._stimuli.targets.tolist()
