@@ -13,7 +13,11 @@ if TYPE_CHECKING:
     from .features import Features, FeatureSet
     from .plotting import plot_rdm
     from .preprocessing import Preprocessing
+    from .rsa.bootstrap import bootstrap
+    from .rsa.ceiling import noise_ceiling
     from .rsa.comparison import compare_rdms
+    from .rsa.inference import compare_models, compare_models_pairwise
+    from .rsa.permutation import permutation_test
     from .rsa.rdm import RDM, compute_rdm, load_rdm
     from .similarity import image_text_similarity
     from .stimuli import StimulusSet, load_stimuli
@@ -28,6 +32,9 @@ _HOMES = {
     "Preprocessing": "preprocessing",
     "RDM": "rsa.rdm",
     "StimulusSet": "stimuli",
+    "bootstrap": "rsa.bootstrap",
+    "compare_models": "rsa.inference",
+    "compare_models_pairwise": "rsa.inference",
     "compare_rdms": "rsa.comparison",
     "compute_rdm": "rsa.rdm",
     "convert_features": "store.convert",
@@ -40,6 +47,8 @@ _HOMES = {
     "load_stimuli": "stimuli",
     "load_texts": "texts",
     "open_features": "store",
+    "noise_ceiling": "rsa.ceiling",
+    "permutation_test": "rsa.permutation",
     "plot_rdm": "plotting",
     "wrap_model": "zoo",
 }
@@ -50,6 +59,9 @@ __all__ = [
     "Features",
     "Preprocessing",
     "StimulusSet",
+    "bootstrap",
+    "compare_models",
+    "compare_models_pairwise",
     "compare_rdms",
     "compute_rdm",
     "convert_features",
@@ -61,7 +73,9 @@ __all__ = [
     "load_rdm",
     "load_stimuli",
     "load_texts",
+    "noise_ceiling",
     "open_features",
+    "permutation_test",
     "plot_rdm",
     "wrap_model",
 ]

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+from .bootstrap import Bootstrap, bootstrap
+from .ceiling import NoiseCeiling, noise_ceiling
 from .comparison import COMPARISONS, compare_rdms
 from .dissimilarity import DISSIMILARITIES
+from .inference import compare_models, compare_models_pairwise
+from .permutation import permutation_test
 from .rdm import RDM, compute_rdm, load_rdm
 
 __all__ = [
     "COMPARISONS",
     "DISSIMILARITIES",
     "RDM",
+    "Bootstrap",
+    "NoiseCeiling",
+    "bootstrap",
+    "compare_models",
+    "compare_models_pairwise",
     "compare_rdms",
     "compute_rdm",
     "load_rdm",
+    "noise_ceiling",
+    "permutation_test",
 ]
