@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
@@ -31,7 +33,7 @@ def pearson(a: Rows, b: Columns) -> Table:
     >>> pearson(np.array([[1.0, 2.0, 3.0]]), np.array([[2.0, 4.0, 6.0], [3.0, 2.0, 1.0]])).round(12)
     array([[ 1., -1.]])
     """
-    return np.clip(standardised(a) @ standardised(b).T, -1, 1)
+    return _product(a, standardised(b), standardised)
 
 
 def spearman(a: Rows, b: Columns) -> Table:
@@ -103,18 +105,39 @@ def cosine(a: Rows, b: Columns) -> Table:
     >>> cosine(np.array([[1.0, 0.0, 0.0]]), np.array([[3.0, 0.0, 4.0]]))
     array([[0.6]])
     """
-    return np.clip(unit(a) @ unit(b).T, -1, 1)
+    return _product(a, unit(b), unit)
+
+
+def _product(
+    a: NDArray[np.float64],
+    b: NDArray[np.float64],
+    normalised: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+) -> NDArray[np.float64]:
+    """Multiply the normalised rows of a, some at a time so that they stay in the cache, with b."""
+    values = np.empty((len(a), len(b)))
+    step = max(1, 65_536 // a.shape[1])
+    for start in range(0, len(a), step):
+        part = slice(start, start + step)
+        np.matmul(normalised(a[part]), b.T, out=values[part])
+    return np.clip(values, -1, 1, out=values)
 
 
 def standardised(rows: NDArray[np.float64]) -> NDArray[np.float64]:
     """Bring rows to mean zero and length one."""
     centred: NDArray[np.float64] = rows - rows.mean(axis=1, keepdims=True)
-    return unit(centred)
+    return _unit(centred)
 
 
 def unit(rows: NDArray[np.float64]) -> NDArray[np.float64]:
     """Bring rows to length one."""
-    largest = np.maximum(rows.max(axis=1, keepdims=True), -rows.min(axis=1, keepdims=True))
-    scaled: NDArray[np.float64] = rows / largest  # so that squares cannot overflow
-    scaled /= np.sqrt(np.einsum("ij,ij->i", scaled, scaled))[:, None]
-    return scaled
+    return _unit(rows.copy())
+
+
+def _unit(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Bring rows to length one, in place."""
+    squares = np.einsum("ij,ij->i", rows, rows)
+    if not (squares.min() > 1e-100 and squares.max() < 1e300):  # squares that left their range
+        rows /= np.maximum(rows.max(axis=1, keepdims=True), -rows.min(axis=1, keepdims=True))
+        squares = np.einsum("ij,ij->i", rows, rows)
+    rows /= np.sqrt(squares)[:, None]
+    return rows

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -28,13 +29,12 @@ class Side:
     single: bool
     rdms: Sequence[RDM | None]  # the records, where records were handed over
 
-    @property
+    @cached_property
     def sizes(self) -> dict[str, int]:
         """The number of stimuli of each."""
-        return {
-            label: stimuli_of_pairs(len(row)) or 0
-            for label, row in zip(self.labels, self.pairs, strict=True)
-        }
+        lengths = [len(row) for row in self.pairs]
+        stimuli = {length: stimuli_of_pairs(length) or 0 for length in set(lengths)}
+        return dict(zip(self.labels, [stimuli[length] for length in lengths], strict=True))
 
 
 def side(data: RDMs, argument: str) -> Side:
@@ -126,17 +126,18 @@ def laid_out(
 
     Refuses RDMs without variance, or with `constant_too` those that are all zero.
     """
-    rows = np.empty((len(one.pairs), len(one.pairs[0])))
-    for row, (values, own, rdm) in enumerate(zip(one.pairs, one.ids, one.rdms, strict=True)):
-        if rdm is not None and ids is not None and own is not None and own != ids:
-            values = rdm.select(ids).dissimilarities
-        rows[row] = values
+    if isinstance(one.pairs, np.ndarray):  # rows without ids stay where they are
+        rows = one.pairs.astype(np.float64, copy=False)
+    else:
+        rows = np.empty((len(one.pairs), len(one.pairs[0])))
+        for row, (values, own, rdm) in enumerate(zip(one.pairs, one.ids, one.rdms, strict=True)):
+            moved = rdm is not None and ids is not None and own is not None and own != ids
+            rows[row] = rdm.select(ids).dissimilarities if moved else values
     largest, least = rows.max(axis=1), rows.min(axis=1)
     scale = np.maximum(largest, -least)
-    epsilon = [
-        np.finfo(values.dtype).eps if values.dtype.kind == "f" else 0 for values in one.pairs
-    ]
-    flat = scale == 0 if constant_too else largest - least <= 64 * np.array(epsilon) * scale
+    epsilon = {dtype: np.finfo(dtype).eps for dtype in {values.dtype for values in one.pairs}}
+    rounding = np.array([64 * epsilon[values.dtype] for values in one.pairs]) * scale
+    flat = scale == 0 if constant_too else largest - least <= rounding
     named = [label for label, no in zip(one.labels, flat, strict=True) if no]
     if named and constant_too:
         raise InvalidArgument(f"RDMs that are all zero have no angle: {listing(named)}.")
@@ -183,7 +184,7 @@ def _rows(array: NDArray[Any], argument: str) -> Side:
     labels = [f"{argument}[{number}]" for number in range(count)]
     if not count:
         raise InvalidArgument(f"{argument} holds no RDM; give at least one.")
-    if array.dtype.kind != "f" or not np.isfinite(array).all():
+    if array.dtype.kind != "f" or not (np.isfinite(array.sum()) or np.isfinite(array).all()):
         return _side_of(list(array), range(count), labels, False)  # says which, or converts
     _check_length(array.shape[1], labels[0])
     return Side(array, [None] * count, range(count), labels, False, [None] * count)

@@ -8,7 +8,7 @@ dissimilarity is trivially zero. So a correlation over the sample is one weighte
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,8 +23,9 @@ from .matrix import condensed, squared
 Array = NDArray[Any]
 Resampled = tuple[Array, list[Array]]
 LEAST = 3  # different stimuli in a sample; of two there is but one pair
-CHUNK = 1024  # samples at a time
-BLOCK = 4_000_000  # numbers in a block of products
+PAIRS = 1024  # pairs of a block, at least
+BLOCK = 524_288  # weights of a block, of so many samples as this gives room
+PRODUCTS = 4_000_000  # products of rows at a time
 
 
 def resampled(
@@ -61,8 +62,9 @@ def resampled(
     values = np.full((len(counts), len(models), len(subjects)), np.nan)
     ceilings = [np.full((len(counts), 2), np.nan) for _ in pools]
     good = np.flatnonzero((counts > 0).sum(axis=1) >= LEAST)
-    for start in range(0, len(good), CHUNK):
-        chosen = good[start : start + CHUNK]
+    chunk = max(32, min(1024, PRODUCTS // (len(models) + len(subjects) + 1) ** 2))
+    for start in range(0, len(good), chunk):
+        chosen = good[start : start + chunk]
         found, bounds = way(
             comparison, models, subjects, counts[chosen], [pool[chosen] for pool in pools], dtype
         )
@@ -122,21 +124,40 @@ def _needed(n_models: int, n_subjects: int, ones: bool, among: bool) -> tuple[Ar
 def _products(rows: Array, wanted: tuple[Array, Array], counts: Array, dtype: str) -> Array:
     """Sum the products of rows over the pairs of each sample, (n_samples, n_rows, n_rows).
 
-    Only the wanted entries are filled in.
+    Only the wanted entries are filled in. Goes by blocks that stay in the cache: the pairs of
+    some stimuli with all later ones, and some samples.
     """
-    times = counts.T.astype(dtype)
+    times = np.ascontiguousarray(counts.T, dtype)
     values = rows.astype(dtype, copy=False)
-    first, second = np.triu_indices(len(times), 1)
-    sums = np.zeros((len(wanted[0]), times.shape[1]), dtype)
-    step = max(1, BLOCK // max(sums.shape))
-    for start in range(0, values.shape[1], step):
-        part = slice(start, start + step)
-        weights = times[first[part]]
-        weights *= times[second[part]]
-        block = values[wanted[0], part]
-        block *= values[wanted[1], part]
-        sums += block @ weights
+    n_stimuli, n_samples = times.shape
+    sums = np.zeros((len(wanted[0]), n_samples), dtype)
+    width = min(n_samples, max(16, BLOCK // max(n_stimuli, PAIRS)))
+    weights = np.empty((PAIRS + n_stimuli, width), dtype)
+    start = 0
+    for stimuli in _blocks(n_stimuli):
+        n_pairs = sum(n_stimuli - 1 - one for one in stimuli)
+        block = values[wanted[0], start : start + n_pairs]
+        block *= values[wanted[1], start : start + n_pairs]
+        start += n_pairs
+        for first in range(0, n_samples, width):
+            part = times[:, first : first + width]
+            place = 0
+            for one in stimuli:
+                after = place + n_stimuli - 1 - one
+                np.multiply(part[one], part[one + 1 :], out=weights[place:after, : part.shape[1]])
+                place = after
+            sums[:, first : first + width] += block @ weights[:n_pairs, : part.shape[1]]
     return _spread(sums, wanted, len(rows))
+
+
+def _blocks(n_stimuli: int) -> Iterator[range]:
+    """Group stimuli so that each group has about `PAIRS` pairs with later ones."""
+    start, n_pairs = 0, 0
+    for one in range(n_stimuli - 1):
+        n_pairs += n_stimuli - 1 - one
+        if n_pairs >= PAIRS or one == n_stimuli - 2:
+            yield range(start, one + 1)
+            start, n_pairs = one + 1, 0
 
 
 def _spread(sums: Array, wanted: tuple[Array, Array], n_rows: int) -> Array:
