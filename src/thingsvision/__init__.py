@@ -15,10 +15,12 @@ if TYPE_CHECKING:
     from .preprocessing import Preprocessing
     from .rsa.bootstrap import bootstrap
     from .rsa.ceiling import noise_ceiling
+    from .rsa.cka import cka
     from .rsa.comparison import compare_rdms
     from .rsa.inference import compare_models, compare_models_pairwise
     from .rsa.permutation import permutation_test
     from .rsa.rdm import RDM, compute_rdm, load_rdm
+    from .rsa.selection import choose_module
     from .similarity import image_text_similarity
     from .stimuli import StimulusSet, load_stimuli
     from .store import open_features
@@ -33,6 +35,8 @@ _HOMES = {
     "RDM": "rsa.rdm",
     "StimulusSet": "stimuli",
     "bootstrap": "rsa.bootstrap",
+    "choose_module": "rsa.selection",
+    "cka": "rsa.cka",
     "compare_models": "rsa.inference",
     "compare_models_pairwise": "rsa.inference",
     "compare_rdms": "rsa.comparison",
@@ -60,6 +64,8 @@ __all__ = [
     "Preprocessing",
     "StimulusSet",
     "bootstrap",
+    "choose_module",
+    "cka",
     "compare_models",
     "compare_models_pairwise",
     "compare_rdms",

@@ -72,6 +72,8 @@ def test_bures_does_not_mind_which_is_first(rng):
     rows = make(rng, "negative", 12)  # kernels with negative eigenvalues
     table = compare_rdms(rows, rows, "bures").to_numpy()
     np.testing.assert_allclose(table, table.T, rtol=1e-10)
+    np.testing.assert_allclose(table.diagonal(), 1, rtol=1e-10)
+    assert table.max() <= 1 + 1e-10
 
 
 def _kernel(row: np.ndarray) -> np.ndarray:

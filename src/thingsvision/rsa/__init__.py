@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from .bootstrap import Bootstrap, bootstrap
 from .ceiling import NoiseCeiling, noise_ceiling
+from .cka import cka, procrustes, rv
 from .comparison import COMPARISONS, compare_rdms
 from .dissimilarity import DISSIMILARITIES
 from .inference import compare_models, compare_models_pairwise
 from .permutation import permutation_test
 from .rdm import RDM, compute_rdm, load_rdm
+from .selection import ModuleChoice, choose_module
 
 __all__ = [
     "COMPARISONS",
     "DISSIMILARITIES",
     "RDM",
     "Bootstrap",
+    "ModuleChoice",
     "NoiseCeiling",
     "bootstrap",
+    "choose_module",
+    "cka",
     "compare_models",
     "compare_models_pairwise",
     "compare_rdms",
@@ -24,4 +29,6 @@ __all__ = [
     "load_rdm",
     "noise_ceiling",
     "permutation_test",
+    "procrustes",
+    "rv",
 ]

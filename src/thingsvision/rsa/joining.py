@@ -131,8 +131,9 @@ def laid_out(
     else:
         rows = np.empty((len(one.pairs), len(one.pairs[0])))
         for row, (values, own, rdm) in enumerate(zip(one.pairs, one.ids, one.rdms, strict=True)):
-            moved = rdm is not None and ids is not None and own is not None and own != ids
-            rows[row] = rdm.select(ids).dissimilarities if moved else values
+            rows[row] = values
+            if rdm is not None and ids is not None and own is not None and own != ids:
+                rows[row] = rdm.select(ids).dissimilarities
     largest, least = rows.max(axis=1), rows.min(axis=1)
     scale = np.maximum(largest, -least)
     epsilon = {dtype: np.finfo(dtype).eps for dtype in {values.dtype for values in one.pairs}}

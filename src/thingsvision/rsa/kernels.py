@@ -72,7 +72,7 @@ def bures(a: Rows, b: Columns) -> Table:
     ``tr((A^1/2 B A^1/2)^1/2) / sqrt(tr A tr B)``, the cosine of the Procrustes angle
     (Harvey, Larsen and Williams, 2023, Proceedings of Machine Learning Research 243, 60-75).
     Negative eigenvalues, which kernels of distances that are not squared Euclidean have,
-    count as zero in the numerator.
+    count as zero: each kernel is taken to be the nearest that has none.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ def bures(a: Rows, b: Columns) -> Table:
     Returns
     -------
     array, shape (n_a, n_b)
-        In 0..1 for squared Euclidean distances.
+        In 0..1.
 
     Examples
     --------
@@ -122,9 +122,11 @@ def whitened(rows: NDArray[np.float64]) -> NDArray[np.float64]:
 def _roots(
     kernels: list[NDArray[np.float64]],
 ) -> tuple[list[NDArray[np.float64]], list[float]]:
-    """Take a root R of each kernel, R R' being the kernel, and its trace."""
-    roots = []
+    """Take a root R, and the trace, of the nearest kernel R R' without negative eigenvalues."""
+    roots, traces = [], []
     for inner in kernels:
         values, vectors = np.linalg.eigh(inner)
-        roots.append(vectors * np.sqrt(np.maximum(values, 0)))
-    return roots, [float(np.trace(inner)) for inner in kernels]
+        values = np.maximum(values, 0)
+        roots.append(vectors * np.sqrt(values))
+        traces.append(float(values.sum()))
+    return roots, traces

@@ -113,7 +113,8 @@ def _needed(n_models: int, n_subjects: int, ones: bool, among: bool) -> tuple[Ar
     """List which rows to multiply: models, subjects, then ones."""
     n_rows = n_models + n_subjects
     need = np.zeros((n_rows + ones, n_rows + ones), bool)
-    need[:n_models, n_models:] = True
+    need[:n_models, n_models:n_rows] = True
+    need[:, n_rows:] = True
     np.fill_diagonal(need, True)
     if among:
         need[n_models:, n_models:] = True
