@@ -179,12 +179,12 @@ def test_a_whitened_sample_solves_for_what_is_there():
 
 
 def test_blocks_and_chunks_do_not_matter(monkeypatch):
-    from thingsvision.rsa import resampling
+    from thingsvision.rsa import resampling, weighted
 
     models, subjects = make(30)
     true = tv.bootstrap(models, subjects, n_resamples=70, resample="stimuli").samples["stimuli"]
-    monkeypatch.setattr(resampling, "PAIRS", 40)
-    monkeypatch.setattr(resampling, "BLOCK", 40 * 17)
+    monkeypatch.setattr(weighted, "PAIRS", 40)
+    monkeypatch.setattr(weighted, "BLOCK", 40 * 17)
     monkeypatch.setattr(resampling, "PRODUCTS", 1)
     found = tv.bootstrap(models, subjects, n_resamples=70, resample="stimuli").samples["stimuli"]
     np.testing.assert_allclose(found, true, atol=1e-12)

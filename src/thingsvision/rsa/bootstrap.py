@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..errors import InvalidArgument, unknown
 from .ceiling import ceiling_of, check_numbers
 from .comparison import COMPARISONS, OF_CONSTANTS
+from .draws import drawn
 from .joining import RDMs, joined, laid_out, side
 from .matrix import stimuli_of_pairs
 from .resampling import resampled
@@ -227,7 +228,7 @@ def bootstrap(
         laid_out(subjects, ids, constant_too),
         comparison,
         resample,
-        _drawn(draws, resample, n_stimuli, n_subjects, n_resamples, seed),
+        drawn(draws, resample, n_stimuli, n_subjects, n_resamples, seed),
         ceilings=ceilings,
         dtype=dtype,
         models=tuple(models.names),
@@ -288,64 +289,3 @@ def half_width(variance: NDArray[np.float64], dof: int, level: float) -> NDArray
     if not 0 < level < 1:
         raise InvalidArgument(f"level={level!r} is no level of confidence: between 0 and 1.")
     return np.asarray(stdtrit(dof, (1 + level) / 2) * np.sqrt(variance))
-
-
-def _drawn(
-    draws: Mapping[str, ArrayLike] | None,
-    resample: str,
-    n_stimuli: int,
-    n_subjects: int,
-    n_resamples: int,
-    seed: int,
-) -> dict[str, NDArray[Any]]:
-    """Count how often each stimulus and each subject occurs in each sample."""
-    numbers = {"stimuli": n_stimuli, "subjects": n_subjects}
-    wanted = list(numbers) if resample == "both" else [resample]
-    counts: dict[str, NDArray[Any]] = {}
-    if draws is None:
-        check_count(n_resamples, "n_resamples", 2)
-        rng = generator(seed)
-        drawn = {
-            factor: rng.integers(0, numbers[factor], (n_resamples, numbers[factor]))
-            for factor in wanted
-        }
-    else:
-        missing = [factor for factor in wanted if factor not in draws]
-        if missing:
-            raise InvalidArgument(
-                f"draws has {', '.join(draws) or 'nothing'}, but resample={resample!r} needs "
-                f"{' and '.join(wanted)}."
-            )
-        drawn = {factor: np.asarray(draws[factor]) for factor in wanted}
-    for factor, rows in drawn.items():
-        number = numbers[factor]
-        if (
-            rows.ndim != 2
-            or rows.shape[1] != number
-            or rows.dtype.kind not in "iu"
-            or len(rows) < 2
-            or rows.min() < 0
-            or rows.max() >= number
-        ):
-            raise InvalidArgument(
-                f"draws[{factor!r}] has shape {rows.shape} and type {rows.dtype}. Give two or "
-                f"more rows of {number} whole numbers from 0 to {number - 1}."
-            )
-        flat = rows + number * np.arange(len(rows))[:, None]
-        counted = np.bincount(flat.ravel(), minlength=number * len(rows))
-        counts[factor] = counted.reshape(len(rows), number)
-    if len({len(counts[factor]) for factor in wanted}) > 1:
-        raise InvalidArgument("draws of stimuli and of subjects are of different numbers.")
-    return counts
-
-
-def check_count(value: Any, what: str, least: int) -> None:
-    """Refuse what is no whole number, or too small a one."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-        raise InvalidArgument(f"{what}={value!r} is not allowed: a whole number from {least} on.")
-
-
-def generator(seed: Any) -> np.random.Generator:
-    """Make the source of random numbers of a seed, refusing what is none."""
-    check_count(seed, "seed", 0)
-    return np.random.default_rng(seed)

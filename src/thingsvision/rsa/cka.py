@@ -18,7 +18,7 @@ from ..errors import (
     unknown,
 )
 from ..features import Features, FeatureSet, as_features
-from .bootstrap import check_count, generator
+from .draws import check_count, generator
 
 Array = NDArray[np.float64]
 Activations = Features | FeatureSet | ArrayLike

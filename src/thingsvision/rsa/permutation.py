@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .bootstrap import check_count, generator
 from .ceiling import check_numbers
 from .comparison import COMPARISONS, OF_CONSTANTS
 from .correlations import standardised, unit
+from .draws import check_count, generator
 from .joining import RDMs, joined, laid_out, side
 from .kernels import whitened
 from .matrix import squared, stimuli_of_pairs

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InvalidArgument, listing, unknown
-from .bootstrap import RESAMPLE, check_count, generator
+from .bootstrap import RESAMPLE
 from .ceiling import check_numbers
 from .comparison import COMPARISONS, OF_CONSTANTS
+from .draws import check_count, generator
 from .joining import RDMs, joined, laid_out, side
 from .matrix import condensed, squared
 
