@@ -5,7 +5,9 @@ The names below are imported when first used, so ``import thingsvision`` is quic
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from .store import open_features
     from .store.convert import convert_features
     from .texts import load_texts
+    from .version2 import get_extractor, get_extractor_from_model
     from .zoo import list_models, load_model, load_models, wrap_model
 
 _HOMES = {
@@ -32,6 +35,8 @@ _HOMES = {
     "compute_rdm": "rsa.rdm",
     "convert_features": "store.convert",
     "extract_features": "extraction",
+    "get_extractor": "version2",
+    "get_extractor_from_model": "version2",
     "image_text_similarity": "similarity",
     "list_models": "zoo",
     "load_model": "zoo",
@@ -54,6 +59,8 @@ __all__ = [
     "compute_rdm",
     "convert_features",
     "extract_features",
+    "get_extractor",
+    "get_extractor_from_model",
     "image_text_similarity",
     "list_models",
     "load_model",
@@ -76,3 +83,18 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted([*__all__, "__version__"])
+
+
+class _Former(ModuleType):
+    """A module of version 2 under its former path; `version2` has its names."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(import_module(f"{__name__}.version2"), name)
+
+
+for _path in ("utils", "utils.data", "utils.storing", "core", "core.rsa", "core.cka",
+              "core.extraction"):  # fmt: skip
+    _module = sys.modules[f"{__name__}.{_path}"] = _Former(f"{__name__}.{_path}")
+    _module.__path__ = []  # others lie below it

@@ -73,7 +73,9 @@ def cells(texts: Any) -> NDArray[np.object_]:
     return column
 
 
-def write_mat(path: Path, array: NDArray[Any], others: dict[str, Any]) -> None:
+def write_mat(
+    path: Path, array: NDArray[Any], others: dict[str, Any], name: str = VARIABLE
+) -> None:
     """Write an array, shape ``(n_stimuli, ...)``, and small variables as a MATLAB file.
 
     Parameters
@@ -84,17 +86,19 @@ def write_mat(path: Path, array: NDArray[Any], others: dict[str, Any]) -> None:
         Of version 7.3 if it is of 2 GB or more, else of version 5.
     others : dict of str to value
         What ``scipy.io.savemat`` takes; in version 7.3 texts and cell arrays are left out.
+    name : str
+        Of the array's variable.
     """
     held = np.dtype(HOLDS.get(str(array.dtype), array.dtype))
     shape = array.shape if array.ndim > 1 else (len(array), 1)
     if array.size * held.itemsize > LARGEST:
-        _write_73(path, array, held, shape, others)
+        _write_73(path, array, held, shape, others, name)
         return
     head = io.BytesIO()
     scipy.io.savemat(head, others, format="5")
     with path.open("wb") as file:
         file.write(head.getvalue())
-        _write_5(file, array, held, shape)
+        _write_5(file, array, held, shape, name)
 
 
 def read_mat(
@@ -122,10 +126,12 @@ def _columns(array: NDArray[Any], held: np.dtype[Any]) -> Any:
         yield start, np.ascontiguousarray(flat[:, order[start : start + step]].T, dtype=held)
 
 
-def _write_5(file: Any, array: NDArray[Any], held: np.dtype[Any], shape: tuple[int, ...]) -> None:
+def _write_5(
+    file: Any, array: NDArray[Any], held: np.dtype[Any], shape: tuple[int, ...], variable: str
+) -> None:
     """Append a numeric array to a version 5 file, as its format is published by MathWorks."""
     kind, data_type, _ = CLASSES[str(held)]
-    name = VARIABLE.encode()
+    name = variable.encode()
     size = array.size * held.itemsize
     parts = (
         struct.pack("=IIII", UINT32, 8, kind, 0)
@@ -145,20 +151,20 @@ def _write_5(file: Any, array: NDArray[Any], held: np.dtype[Any], shape: tuple[i
 
 def _write_73(
     path: Path, array: NDArray[Any], held: np.dtype[Any], shape: tuple[int, ...],
-    others: dict[str, Any],
+    others: dict[str, Any], name: str,
 ) -> None:  # fmt: skip
     """Write an HDF5 file as MATLAB lays it out: axes reversed, classes in attributes."""
     with h5py.File(path, "w", userblock_size=512, track_order=False) as file:
-        variable = file.create_dataset(VARIABLE, shape[::-1], held, track_times=False)
+        variable = file.create_dataset(name, shape[::-1], held, track_times=False)
         variable.attrs["MATLAB_class"] = np.bytes_(CLASSES[str(held)][2])
         flat_order = array.reshape(len(array), -1)
         # By slices of the last axis, which MATLAB's order makes the first.
         for index in range(shape[-1]):
             rows = array[..., index] if array.ndim > 1 else flat_order[:, 0]
             variable[index] = np.ascontiguousarray(rows.T, dtype=held)
-        for name, value in others.items():
+        for other, value in others.items():
             if isinstance(value, np.ndarray) and value.dtype != object:
-                small = file.create_dataset(name, data=value.T, track_times=False)
+                small = file.create_dataset(other, data=value.T, track_times=False)
                 small.attrs["MATLAB_class"] = np.bytes_(CLASSES[str(value.dtype)][2])
     head = b"MATLAB 7.3 MAT-file".ljust(116) + bytes(8) + struct.pack("<HH", 0x0200, 0x4D49)
     with path.open("r+b") as raw:

@@ -46,3 +46,18 @@ class PtStore(StagedStore):
         except (RuntimeError, KeyError) as error:
             raise ValueError(str(error)) from error
         return array
+
+
+def write_tensor(path: Path, array: NDArray[Any]) -> None:
+    """Write an array, shape ``(n_stimuli, ...)``, as a bare tensor."""
+    import torch
+
+    torch.save(torch.from_numpy(np.ascontiguousarray(array)), path)
+
+
+def read_tensor(path: Path) -> NDArray[Any]:
+    """Read a bare tensor."""
+    import torch
+
+    array: NDArray[Any] = torch.load(path, map_location="cpu", weights_only=True).numpy()
+    return array
