@@ -6,15 +6,43 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import softmax
 
 from .errors import InvalidArgument, counted
 
 # A line of a class file: a number and a synset, if wanted, before the name, if wanted in quotes.
 _LINE = re.compile(r"""^\{?\s*(?:\d+\s*:\s*)?(?P<quote>['"]?)(?P<name>.+?)(?P=quote),?\s*\}?$""")
+
+
+def as_probabilities(outputs: ArrayLike) -> NDArray[Any]:
+    """Turn a classifier's outputs into probabilities by the softmax, unless they are some.
+
+    The networks of Keras end in a softmax; a second one would level them.
+
+    Parameters
+    ----------
+    outputs : array, shape (n_stimuli, n_classes)
+        Logits, or numbers from 0 to 1 whose rows sum to 1.
+
+    Returns
+    -------
+    array, shape (n_stimuli, n_classes)
+        From 0 to 1; rows sum to 1.
+
+    Examples
+    --------
+    >>> as_probabilities([[0.25, 0.75]]), as_probabilities([[1.0, 1.0]])
+    (array([[0.25, 0.75]]), array([[0.5, 0.5]]))
+    """
+    found = np.asarray(outputs)
+    are_some = (found >= 0).all() and np.allclose(found.sum(axis=1), 1, rtol=0, atol=1e-4)
+    probabilities: NDArray[Any] = found if are_some else softmax(found, axis=1)
+    return probabilities
 
 
 def read_classes(path: str | os.PathLike[str]) -> list[str]:

@@ -12,9 +12,9 @@ from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import softmax
 
 from .ask import ask_module
+from .classes import as_probabilities
 from .errors import InvalidArgument
 from .loader import Loader, extract_loaded
 from .preprocessing import Preprocessing
@@ -145,7 +145,7 @@ class Model:
             reduction={module_name: "flatten"} if options["flatten_acts"] else None,
             batch_size=options.get("batch_size"),
         )
-        probabilities = (softmax(arrays[name], axis=1) for name in outputs)
+        probabilities = (as_probabilities(arrays[name]) for name in outputs)
         return (next(iter(arrays.values())), np.asarray(targets), *probabilities)
 
 

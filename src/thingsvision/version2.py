@@ -328,9 +328,10 @@ def get_extractor(
     >>> extractor.get_backend(), extractor.get_module_names()[:2]
     ('pt', ['features', 'features.0'])
     """
+    is_trained = pretrained or model_path is not None
     network = load_model(
-        current_name(model_name, source, model_parameters),
-        pretrained or model_path is not None,
+        current_name(model_name, source, model_parameters, pretrained and model_path is None),
+        is_trained,
         weights=model_path,
         device=device,
     )

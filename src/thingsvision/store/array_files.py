@@ -121,7 +121,9 @@ def read_array(path: Path, name: str) -> NDArray[Any]:
         return kind.read(path, name)
     except KeyError as error:
         raise StoreError(f"{str(path)!r} holds no array {name!r}.") from error
-    except (OSError, ValueError, RuntimeError, EOFError) as error:
+    except (MemoryError, StoreError):
+        raise
+    except Exception as error:  # each library has its own
         raise StoreError(f"{str(path)!r} is missing or damaged: {error}") from error
 
 

@@ -50,7 +50,7 @@ def save_array(
     StoreError
         If the disk is full or cannot be written.
     """
-    rows = _rows(folder, array)
+    format, rows = array_format(format), _rows(folder, array)
     if array.dtype.kind == "f" and (count := int(np.size(array) - np.isfinite(array).sum())):
         warnings.warn(
             f"The {name} hold {counted(count, 'number')} that are NaN or infinite; they are "
@@ -199,7 +199,7 @@ def _record(folder: Path, name: str, format: str) -> Path:
 
 def _forget_parts(folder: Path, name: str, format: str) -> None:
     """Remove the parts of an array that was written here before."""
-    record = _record(folder, name, array_format(format))
+    record = _record(folder, name, format)
     if record.is_file():
         for part in json.loads(record.read_text(encoding="utf-8"))["parts"]:
             (folder / part).unlink(missing_ok=True)

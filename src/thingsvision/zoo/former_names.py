@@ -60,7 +60,12 @@ PARAMETERS = ("weights", "variant", "dataset", "extract_cls_token", "token_extra
 TOKENS = {"cls_token": "cls", "avg_pool": "mean-of-patches", "cls_token+avg_pool": "cls+mean"}
 
 
-def current_name(name: str, source: str, parameters: Mapping[str, Any] | None = None) -> str:
+def current_name(
+    name: str,
+    source: str,
+    parameters: Mapping[str, Any] | None = None,
+    pretrained: bool = True,
+) -> str:
     """Say what a model is called now.
 
     Parameters
@@ -71,6 +76,8 @@ def current_name(name: str, source: str, parameters: Mapping[str, Any] | None = 
         The paper's backend, or version 2's source.
     parameters : dict, optional
         Version 2's ``model_parameters``: ``weights``; ``variant`` and ``dataset`` of CLIP.
+    pretrained : bool
+        Whether weights are wanted, and so named.
 
     Returns
     -------
@@ -92,8 +99,7 @@ def current_name(name: str, source: str, parameters: Mapping[str, Any] | None = 
     ('cornet/cornet_s', 'keras/VGG16')
     """
     if source not in SOURCES:
-        what = "backend" if len(source) == 2 else "source"
-        raise unknown(what, source, SOURCES)
+        raise unknown("backend or source", source, SOURCES)
     given = dict(parameters or {})
     if strange := [key for key in given if key not in PARAMETERS]:
         raise InvalidArgument(
@@ -105,12 +111,14 @@ def current_name(name: str, source: str, parameters: Mapping[str, Any] | None = 
     if plain in ("clip", "openclip"):
         variant = str(given.get("variant", "ViT-B/32")).replace("/", "-")
         default = "openai" if plain == "clip" else "laion2b_s34b_b79k"
-        return f"openclip/{variant}.{given.get('dataset', default)}"
+        return _full("openclip", variant, given.get("dataset", default) if pretrained else None)
     if source != "keras" and source != "tf" and plain in NAMES:
         return NAMES[plain]
-    known = SOURCES[source]
-    full = f"{known}/{name}" if known else name
-    return f"{full}.{given['weights']}" if given.get("weights") else full
+    return _full(SOURCES[source], name, given.get("weights") if pretrained else None)
+
+
+def _full(source: str, name: str, weights: str | None) -> str:
+    return f"{source}/" * bool(source) + name + f".{weights}" * bool(weights)
 
 
 def token_reduction(parameters: Mapping[str, Any] | None) -> str | None:
