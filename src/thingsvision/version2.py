@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -108,9 +109,10 @@ class ImageDataset:
 
     def __getitem__(self, row: int) -> tuple[Any, int]:
         """Give one preprocessed image and its target."""
+        row = range(len(self))[row]
         one = replace(self.loader, stimuli=self.loader.stimuli[row : row + 1])
-        images, targets = next(iter(one))
-        return images[0], int(targets[0])
+        images, _ = next(iter(one))
+        return images[0], int(self.loader.targets[row])
 
 
 class HDF5Dataset(ImageDataset):
@@ -373,9 +375,9 @@ def get_extractor_from_model(
     given = transforms or preprocess
     record = given if isinstance(given, Preprocessing) else IMAGENET
 
-    def forward(view: Any, batch: Any) -> Any:
+    def forward(entered: Any, batch: Any) -> Any:
         assert forward_fn is not None
-        return forward_fn(extractor, batch)
+        return forward_fn(SimpleNamespace(model=entered, device=device), batch)
 
     network = wrap_model(model, record, device=device, forward=forward if forward_fn else None)
     extractor = Extractor(network)

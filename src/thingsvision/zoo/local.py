@@ -58,8 +58,8 @@ def wrap_model(
     device : str, optional
         As in `load_model`; the model is moved there. By default it is run where it is.
     forward : callable, optional
-        Takes the model and a batch, and is run in place of the model's own ``forward``, which may
-        need further arguments; for PyTorch.
+        Takes the model and a batch, and gives the output, for models whose own ``forward`` needs
+        further arguments, e.g. ``lambda model, batch: model(batch, None)``; for PyTorch.
 
     Returns
     -------
@@ -102,9 +102,9 @@ def _entered(model: Any, framework: str, forward: Callable[[Any, Any], Any]) -> 
             "forward= is for models of PyTorch. For Keras, make a keras.Model of the inputs and "
             "outputs that are wanted."
         )
-    from .towers import tower
+    from .towers import entered
 
-    return tower(model, forward)
+    return entered(model, forward)
 
 
 def is_factory(name: str) -> bool:
