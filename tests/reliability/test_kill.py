@@ -42,7 +42,7 @@ def watch(event, args):
         if any(str(base) in os.fsdecode(arg) for arg in args if isinstance(arg, (str, bytes))):
             tick()
 
-def write(handle, start, data, original=npy._write):
+def write(handle, start, data, original=npy.write_at):
     tick()
     half = len(data) // 2
     original(handle, start, data[:half])
@@ -50,7 +50,7 @@ def write(handle, start, data, original=npy._write):
     original(handle, start + half, data[half:])
     tick()
 
-npy._write = write
+npy.write_at = write
 
 def run(name, dies_at):
     global death, moment
