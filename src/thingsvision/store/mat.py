@@ -18,6 +18,7 @@ from .staged import StagedStore
 VARIABLE = "features"
 # An element of a version 5 file states its length in 32 bits; MATLAB itself stops at 2 GB.
 LARGEST = 2**31 - 2**16
+TITLE, TITLE_SIZE = b"MATLAB 5.0 MAT-file", 116
 # Bytes that are transposed at once.
 BLOCK = 2**26
 
@@ -93,7 +94,8 @@ def write_mat(path: Path, array: NDArray[Any], others: dict[str, Any]) -> None:
     head = io.BytesIO()
     scipy.io.savemat(head, others, format="5")
     with path.open("wb") as file:
-        file.write(head.getvalue())
+        # SciPy's title states the time, but equal runs give equal bytes.
+        file.write(TITLE.ljust(TITLE_SIZE) + head.getvalue()[TITLE_SIZE:])
         _write_5(file, array, held, shape)
 
 

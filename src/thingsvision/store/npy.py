@@ -94,4 +94,3 @@ def _header(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bytes:
 
 def _size(shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
     return len(_header(shape, dtype)) + int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-
