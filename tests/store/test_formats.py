@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import glob
+import json
 import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import h5py
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.io
 
@@ -76,6 +80,43 @@ def test_hdf5_is_read_by_h5py(stimuli: Any, expected: Any, tmp_path: Path) -> No
         assert file["features"].chunks[0] <= 5
 
 
+def test_what_lies_beside_every_format_is_read_by_pandas(stimuli: Any, tmp_path: Path) -> None:
+    """All that text and NumPy files have of names, and the same beside the others."""
+    for format in FORMATS:
+        out = tmp_path / format
+        extract(out, stimuli, format)
+        table = pd.read_csv(out / "stimuli.csv")
+        assert table["id"].tolist() == list(stimuli.ids)
+        assert table["target"].tolist() == stimuli.targets.tolist()
+        assert table["class"].tolist() == [stimuli.classes[k] for k in stimuli.targets]
+        names = (out / "file_names.txt").read_text(encoding="utf-8")
+        assert names.splitlines() == list(stimuli.ids)
+        arrays = json.loads((out / "meta.json").read_text(encoding="utf-8"))["arrays"]
+        assert list(arrays) == MODULES
+        for module, entry in arrays.items():
+            assert unquote(entry["file"]) == module  # also without meta.json
+            assert len(list(out.glob(f"{glob.escape(entry['file'])}.*"))) == 1
+
+
+@pytest.mark.parametrize("format", [name for name in ("csv", "parquet") if name in FORMATS])
+def test_tables_are_read_by_pandas(
+    format: str, stimuli: Any, expected: Any, tmp_path: Path
+) -> None:
+    extract(tmp_path / "out", stimuli, format)
+    if format == "csv":
+        # The quick parser of pandas may be off by the last bit.
+        table = pd.read_csv(tmp_path / "out" / "thin.csv", engine="python")
+    else:
+        table = pd.read_parquet(tmp_path / "out" / "thin.parquet")
+        assert table.attrs == {"module": "thin"}
+    wanted = np.asarray(expected["thin"]).reshape(5, -1)
+    assert list(table)[:4] == ["id", "target", "class", "f0"]
+    assert np.array_equal(table.filter(regex=r"^f\d+$").to_numpy(np.float32), wanted)
+    assert table["id"].tolist() == list(stimuli.ids)
+    assert table["target"].tolist() == stimuli.targets.tolist()
+    assert table["class"].tolist() == [stimuli.classes[k] for k in stimuli.targets]
+
+
 def test_text_is_read_by_numpy(stimuli: Any, expected: Any, tmp_path: Path) -> None:
     extract(tmp_path / "out", stimuli, "txt")
     thin = np.loadtxt(tmp_path / "out" / "thin.txt", dtype=np.float32)
@@ -90,6 +131,9 @@ def test_zarr_is_read_by_zarr(stimuli: Any, expected: Any, tmp_path: Path) -> No
     assert array.metadata.zarr_format == 3
     assert array.metadata.dimension_names == expected["thin"].axes
     assert tuple(array.attrs["file_names"]) == stimuli.ids
+    assert array.attrs["module"] == "thin"
+    assert array.attrs["targets"] == stimuli.targets.tolist()
+    assert tuple(array.attrs["classes"]) == stimuli.classes
     assert array.chunks[0] == 2  # a batch
 
 
@@ -100,6 +144,8 @@ def test_pt_is_read_by_torch(stimuli: Any, expected: Any, tmp_path: Path) -> Non
     assert np.array_equal(content["features"], expected["fc"])
     assert content["file_names"] == list(stimuli.ids) and content["module"] == "fc"
     assert content["targets"].tolist() == stimuli.targets.tolist()
+    assert content["classes"] == list(stimuli.classes)
+    assert tuple(content["axes"]) == expected["fc"].axes
 
 
 def test_mat_is_read_by_scipy(stimuli: Any, expected: Any, tmp_path: Path) -> None:
@@ -109,6 +155,7 @@ def test_mat_is_read_by_scipy(stimuli: Any, expected: Any, tmp_path: Path) -> No
     assert content["features"].dtype == np.float32
     assert [cell[0] for cell in content["file_names"][:, 0]] == list(stimuli.ids)
     assert content["targets"][:, 0].tolist() == stimuli.targets.tolist()
+    assert [cell[0] for cell in content["classes"][:, 0]] == list(stimuli.classes)
     assert content["module"][0] == "thin"
 
 
