@@ -1,8 +1,9 @@
-"""Space on the disk, reserved before it is needed."""
+"""Space on the disk, reserved before it is needed, and bytes put into their place."""
 
 from __future__ import annotations
 
 import errno
+import io
 import os
 
 # What file systems answer that cannot reserve space; a full disk is then noticed later.
@@ -23,3 +24,17 @@ def reserve(descriptor: int, size: int) -> None:
         except OSError as error:
             if error.errno not in _CANNOT_RESERVE:
                 raise
+
+
+def write_at(handle: io.RawIOBase, start: int, data: bytes | memoryview) -> None:
+    """Write bytes into an open file, from a place on.
+
+    Raises
+    ------
+    OSError
+        If there is no room.
+    """
+    handle.seek(start)
+    rest = memoryview(data)
+    while rest:  # the system may take less than it was given
+        rest = rest[handle.write(rest) :]
