@@ -388,13 +388,7 @@ def _spread(wanted: NDArray[Any], least: float) -> NDArray[Any]:
 
 
 def show_figure(figure: Figure) -> None:
-    """Open a figure in a window, or below the cell of a notebook.
-
-    Parameters
-    ----------
-    figure : matplotlib.figure.Figure
-        From `plot_rdm`; it may be shown more than once.
-    """
+    """Open a figure of `plot_rdm` in a window, or below the cell of a notebook."""
     import matplotlib.pyplot as plt
 
     window = plt.figure().canvas.manager

@@ -108,7 +108,6 @@ class ImageDataset:
         return len(self.loader)
 
     def __getitem__(self, row: int) -> tuple[Any, int]:
-        """Give one preprocessed image and its target."""
         row = range(len(self))[row]
         one = replace(self.loader, stimuli=self.loader.stimuli[row : row + 1])
         images, _ = next(iter(one))
@@ -223,11 +222,6 @@ class Extractor(Model):
         Returns
         -------
         array or tensor, shape (n_stimuli, ...), or dict of str to these
-
-        Raises
-        ------
-        InvalidArgument
-            If not just one of `module_name` and `module_names` is given.
         """
         wanted = _one_or_several(module_name, module_names)
         arrays, _ = extract_loaded(
@@ -367,10 +361,6 @@ def get_extractor_from_model(
     -------
     Extractor
 
-    Raises
-    ------
-    InvalidArgument
-        If the model is of no known framework.
     """
     given = transforms or preprocess
     record = given if isinstance(given, Preprocessing) else IMAGENET
