@@ -104,6 +104,7 @@ def check_backend(backend: Backend, model: Any, size: tuple[int, int]) -> None:
     _same(together, run(captures), 0, "stopping after the deepest module")
     _same(together, run(captures), 0, "running twice with the same seed")
     other_seed = run(captures, seed=1)
+    singly = [run(captures, row[None]) for row in batch]
     for capture in captures:
         address = capture.address
         alone = run([capture])[address]
@@ -112,7 +113,7 @@ def check_backend(backend: Backend, model: Any, size: tuple[int, int]) -> None:
             f"{address}: the arrays of two runs share memory; each must be a private copy."
         )
         if np.array_equal(other_seed[address], together[address], equal_nan=True):  # not random
-            one = np.concatenate([run([capture], row[None])[address] for row in batch])
+            one = np.concatenate([found[address] for found in singly])
             what = f"computing the rows of {address} one by one"
             _same({address: together[address]}, {address: one}, TOLERANCE, what)
     flat = run(captures, reductions={c.address: flatten for c in captures})

@@ -33,10 +33,13 @@ import thingsvision.store
 from thingsvision.backends.toy import ToyBackend
 from thingsvision.errors import StoreError
 from thingsvision.extraction import extract_features
-from thingsvision.store import STORES, records
+from thingsvision.store import STORES, mat, records
 from thingsvision.testing import toy_network
 
-BASE, FORMAT = Path(sys.argv[1]), sys.argv[2]
+BASE = Path(sys.argv[1])
+FORMAT, _, version = sys.argv[2].partition("-")
+if version:  # mat-7.3, which is for large arrays
+    mat.LARGEST = 0
 FULL, AMID, BETWEEN = map(int, sys.argv[3:])
 ROWS, BATCH = 7, 2
 MODULES = ["thin", "fc"]

@@ -15,7 +15,7 @@ from thingsvision.store import STORES
 pytest.importorskip("resource", reason="this system knows no limits")
 
 SCRIPT = Path(__file__).with_name("interrupted.py")
-FORMATS = [name for name in STORES if name not in STORES.missing()]
+FORMATS = [name for name in STORES if name not in STORES.missing()] + ["mat-7.3"]
 # Every how manyth full disk, death amid a write, and death between two lines.
 FEW, ALL = {"npy": (2, 3, 29), "csv": (4, 8, 199), "parquet": (4, 8, 199)}, (1, 1, 1)
 

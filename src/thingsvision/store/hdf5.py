@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .chunked import ChunkedStore
-from .disk import reserve, write_at
+from .disk import FileImage, reserve, write_at
 from .lazy import LazyArray
 
 DATASET = "features"
@@ -46,7 +46,7 @@ class Hdf5Store(ChunkedStore):
             return
         part = self.part(file)
         if not self.resume(file, shape, dtype):
-            image = _Image()
+            image = FileImage()
             with h5py.File(image, "w") as new:
                 self._lay_out(new, file, shape, dtype)
             draft = self.folder / f".{part.name}"
@@ -149,47 +149,3 @@ def _places(path: Path) -> list[int]:
         rest = (0,) * (dataset.ndim - 1)
         starts = range(0, len(dataset), dataset.chunks[0])
         return [dataset.id.get_chunk_info_by_coord((row, *rest)).byte_offset for row in starts]
-
-
-class _Image(io.RawIOBase):
-    """A file in memory of which only what was written takes space."""
-
-    def __init__(self) -> None:
-        self._written: list[tuple[int, bytes]] = []
-        self._size = self._place = 0
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._place, io.SEEK_END: self._size}[whence]
-        self._place = base + offset
-        return self._place
-
-    def tell(self) -> int:
-        return self._place
-
-    def truncate(self, size: int | None = None) -> int:
-        self._size = self._place if size is None else size
-        return self._size
-
-    def write(self, data: Any) -> int:
-        self._written.append((self._place, bytes(data)))
-        self._place += len(data)
-        self._size = max(self._size, self._place)
-        return len(data)
-
-    def readinto(self, buffer: Any) -> int:
-        first, last = self._place, min(self._place + len(buffer), self._size)
-        found = bytearray(max(0, last - first))
-        for start, data in self._written:
-            low, high = max(first, start), min(last, start + len(data))
-            if low < high:
-                found[low - first : high - first] = data[low - start : high - start]
-        buffer[: len(found)] = found
-        self._place += len(found)
-        return len(found)
-
-    def save(self, path: Path) -> None:
-        """Write this file to the disk."""
-        with io.FileIO(path, "w") as handle:
-            for start, data in self._written:
-                write_at(handle, start, data)
-            handle.truncate(self._size)

@@ -12,6 +12,7 @@ import scipy.io
 from numpy.typing import NDArray
 
 from . import mat5
+from .disk import FileImage
 from .lazy import LazyArray
 from .staged import StagedStore
 
@@ -117,14 +118,16 @@ def _write_73(
     others: dict[str, Any], name: str,
 ) -> None:  # fmt: skip
     """Write an HDF5 file as MATLAB lays it out: axes reversed, classes in attributes."""
-    with h5py.File(path, "w", userblock_size=512, track_order=False) as file:
-        variable = file.create_dataset(name, shape[::-1], held, track_times=False)
-        variable.attrs["MATLAB_class"] = _class(held)
-        flat_order = array.reshape(len(array), -1)
-        # By slices of the last axis, which MATLAB's order makes the first.
-        for index in range(shape[-1]):
-            rows = array[..., index] if array.ndim > 1 else flat_order[:, 0]
-            variable[index] = np.ascontiguousarray(rows.T, dtype=held)
+    image = FileImage()
+    settings = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    settings.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    settings.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    settings.set_obj_track_times(False)  # equal runs give equal bytes
+    with h5py.File(image, "w", userblock_size=512) as file:
+        space, kind = h5py.h5s.create_simple(shape[::-1]), h5py.h5t.py_create(held)
+        h5py.h5d.create(file.id, name.encode(), kind, space, settings).close()
+        place = file[name].id.get_offset()
+        file[name].attrs["MATLAB_class"] = _class(held)
         for other, value in others.items():
             if isinstance(value, str):
                 codes = np.frombuffer(value.encode("utf-16"), np.uint16)[1:]  # without the mark
@@ -135,8 +138,13 @@ def _write_73(
                 small = file.create_dataset(other, data=value[None], track_times=False)
                 small.attrs["MATLAB_class"] = _class(value.dtype)
     head = b"MATLAB 7.3 MAT-file".ljust(116) + bytes(8) + struct.pack("<HH", 0x0200, 0x4D49)
+    image.seek(0)
+    image.write(head.ljust(512, b"\0"))
+    image.save(path)
     with path.open("r+b") as raw:
-        raw.write(head.ljust(512, b"\0"))
+        raw.seek(place)
+        for block in _columns(array, held):
+            raw.write(block.tobytes())
 
 
 def _class(dtype: np.dtype[Any]) -> np.bytes_:
