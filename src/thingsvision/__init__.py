@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .datasets import fetch_dataset, list_datasets
     from .extraction import extract_features
     from .features import Features, FeatureSet
     from .plotting import plot_rdm
@@ -35,9 +36,11 @@ _HOMES = {
     "compute_rdm": "rsa.rdm",
     "convert_features": "store.convert",
     "extract_features": "extraction",
+    "fetch_dataset": "datasets",
     "get_extractor": "version2",
     "get_extractor_from_model": "version2",
     "image_text_similarity": "similarity",
+    "list_datasets": "datasets",
     "list_models": "zoo",
     "load_model": "zoo",
     "load_models": "zoo",
@@ -59,9 +62,11 @@ __all__ = [
     "compute_rdm",
     "convert_features",
     "extract_features",
+    "fetch_dataset",
     "get_extractor",
     "get_extractor_from_model",
     "image_text_similarity",
+    "list_datasets",
     "list_models",
     "load_model",
     "load_models",

