@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .preprocessing import Preprocessing
     from .rsa.comparison import compare_rdms
     from .rsa.rdm import RDM, compute_rdm, load_rdm
+    from .rsa.stacks import load_rdms
     from .similarity import image_text_similarity
     from .stimuli import StimulusSet, load_stimuli
     from .store import open_features
@@ -45,6 +46,7 @@ _HOMES = {
     "load_model": "zoo",
     "load_models": "zoo",
     "load_rdm": "rsa.rdm",
+    "load_rdms": "rsa.stacks",
     "load_stimuli": "stimuli",
     "load_texts": "texts",
     "open_features": "store",
@@ -71,6 +73,7 @@ __all__ = [
     "load_model",
     "load_models",
     "load_rdm",
+    "load_rdms",
     "load_stimuli",
     "load_texts",
     "open_features",
