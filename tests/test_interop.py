@@ -111,6 +111,18 @@ def test_assemblies_of_brain_score(xarray: Any) -> None:
     assert (found.module, found.provenance) == ("fc", {"model": "net"})
 
 
+def test_the_assemblies_of_brainio_itself(xarray: Any) -> None:
+    assemblies = pytest.importorskip("brainio.assemblies", reason="brainio is not installed")
+    parts = FeatureSet({"conv": make(), "fc": make((7,), "fc")})
+    assembly = assemblies.NeuroidAssembly(parts.to_xarray())
+    assembly.validate()
+    for name, features in parts.items():
+        assert_same(FeatureSet.from_xarray(assembly)[name], features)
+        assert_same(Features.from_xarray(assembly.sel(layer=name)), features)
+        assert_same(Features.from_xarray(assembly.multisel(layer=name)), features)
+    assert Features.from_xarray(assembly.sel(layer="conv", channel=1)).shape == (5, 8)
+
+
 def test_a_selection_of_neuroids_stays_flat(xarray: Any) -> None:
     features = make()
     array = features.to_xarray()
@@ -161,7 +173,7 @@ def test_modules_lie_side_by_side(xarray: Any) -> None:
     with pytest.raises(InvalidArgument, match=r"3 modules: conv, fc, tokens.*FeatureSet"):
         Features.from_xarray(array)
     other = FeatureSet({"a": make(), "b": make().select(IDS[::-1])})
-    with pytest.raises(MismatchError, match="of b?conv are of other stimuli"):
+    with pytest.raises(MismatchError, match="of b are of other stimuli than those of a,"):
         other.to_xarray()
     with pytest.raises(InvalidArgument, match="no features of any module"):
         FeatureSet({}).to_xarray()
@@ -264,6 +276,11 @@ def test_names_of_measures_do_not_mislead(rsatoolbox: Any) -> None:
         read = RDM.from_rsatoolbox(one)
         assert read.dissimilarity not in DISSIMILARITIES
         assert read.to_rsatoolbox().dissimilarity_measure == one.dissimilarity_measure
+    unbalanced = rsatoolbox.rdm.calc_rdm_unbalanced(features.to_rsatoolbox(), "euclidean", "conds")
+    assert unbalanced.dissimilarity_measure == "euclidean"  # though it is squared
+    read = RDM.from_rsatoolbox(unbalanced)
+    assert read.dissimilarity == "euclidean (rsatoolbox)"
+    assert np.allclose(read.select(IDS).dissimilarities * 24, rdm.dissimilarities**2, rtol=1e-5)
     squared = pdist(features.array.reshape(5, -1).astype(float), "sqeuclidean")
     np.testing.assert_allclose(RDM.from_rsatoolbox(theirs).dissimilarities, squared / 24)
     np.testing.assert_allclose(RDM.from_rsatoolbox(root).dissimilarities, np.sqrt(squared / 24))
@@ -331,11 +348,15 @@ def test_rdms_and_back(rsatoolbox: Any) -> None:
 
 
 def test_several_rdms(rsatoolbox: Any) -> None:
-    both = [RDM(np.array([1.0, 2, 3 + i]), ("a", "b", "c"), "cosine", name=f"n{i}") for i in (0, 1)]
+    ids = IDS[:3]
+    both = [RDM(np.array([1.0, 2, 3 + i]), ids, "correlation", name=f"n{i}") for i in (0, 1)]
     rdms = rsatoolbox.rdm.concat([rdm.to_rsatoolbox() for rdm in both])
+    computed = rsatoolbox.rdm.calc_rdm(make().select(ids).to_rsatoolbox(), "correlation")
+    three = RDM.from_rsatoolbox(rsatoolbox.rdm.concat([rdms, computed]))
+    assert [rdm.name for rdm in three] == ["n0", "n1", "torchvision/alexnet conv"]
     found = RDM.from_rsatoolbox(rdms)
     assert [rdm.name for rdm in found] == ["n0", "n1"]
-    assert found[1].dissimilarities.tolist() == [1, 2, 4] and found[1].ids == ("a", "b", "c")
+    assert found[1].dissimilarities.tolist() == [1, 2, 4] and found[1].ids == ids
     assert RDM.from_rsatoolbox(rdms, 1).name == RDM.from_rsatoolbox(rdms, -1).name == "n1"
     with pytest.raises(InvalidArgument, match="no RDM 2 among 2 RDMs, from 0"):
         RDM.from_rsatoolbox(rdms, 2)

@@ -109,7 +109,8 @@ class FeaturesInterop:
             Measurements as float64, shape (n_stimuli, n_features). Descriptors of
             observations: ``conds``, the ids, and ``target`` where classes are known. Of
             channels: the position in each axis of the activation, by the name of the axis. Of
-            the dataset: ``model``, ``module``, and, as JSON, ``provenance`` and ``features``.
+            the dataset: ``name``, ``model``, ``module``, and, as JSON, ``provenance`` and
+            ``features``, the axes and shape.
 
         Raises
         ------
@@ -248,7 +249,9 @@ class FeatureSetInterop:
         >>> FeatureSet.from_xarray(array)
         FeatureSet(2 stimuli; conv: 2 × 3 × 4, fc: 2 × 2)
         """
-        return xarray.to_xarray([features._plain() for features in self.values()])
+        return xarray.to_xarray(
+            [each._plain()._replace(module=module) for module, each in self.items()]
+        )
 
     @classmethod
     def from_xarray(cls, array: DataArray, ids: str = "stimulus_id") -> Self:
@@ -294,7 +297,8 @@ class RDMInterop:
         Returns
         -------
         rsatoolbox.rdm.RDMs
-            Pattern descriptor ``conds``, the ids; RDM descriptors ``name`` and ``provenance``.
+            Pattern descriptor ``conds``, the ids; RDM descriptors ``name``, ``model``,
+            ``module``, and ``provenance`` as JSON.
             The numbers are the same. ``dissimilarity_measure`` is the name of the dissimilarity;
             only our ``"euclidean"`` is called ``"euclidean (summed over channels)"``, since
             rsatoolbox divides by the number of channels and mostly does not take the root:

@@ -46,11 +46,7 @@ def to_dataset(features: Plain) -> Dataset:
     made: Dataset = data.Dataset(
         # rsatoolbox computes in the type it is given, by products that lose digits.
         features.rows().astype(np.float64, copy=False),
-        {
-            "model": model_name(features.provenance),
-            "module": features.module,
-            **about([features]),
-        },
+        _descriptors(features.provenance, features.module) | about([features]),
         observations,
         positions(features.axes, features.shape),
     )
@@ -89,10 +85,13 @@ def to_rdms(
 ) -> RDMs:
     """Make RDMs of one RDM; see `RDM.to_rsatoolbox`."""
     rdm = require("rsatoolbox").rdm
+    # Those that calc_rdm takes over from our datasets: concat wants the same ones of all RDMs.
+    facts = _descriptors(provenance, str(provenance.get("module", "")))
+    facts |= {"name": name, "provenance": as_json(provenance), "features": ""}
     made: RDMs = rdm.RDMs(
         values[None],
         dissimilarity_measure=MEASURES.get(dissimilarity, dissimilarity) or None,
-        rdm_descriptors={"name": [name], "provenance": [as_json(provenance)]},
+        rdm_descriptors={key: [value] for key, value in facts.items()},
         pattern_descriptors=None if ids is None else {CONDS: list(ids)},
     )
     return made
@@ -120,7 +119,7 @@ def from_rdms(rdms: RDMs, index: int | None = None, ids: str | None = None) -> l
                 "ids": names,
                 "dissimilarity": OURS.get(measure, measure),
                 "provenance": provenance,
-                "name": str(facts.get("name", f"{model_name(provenance)} {module}".strip())),
+                "name": str(facts.get("name", "")),
             }
         )
     return found
@@ -133,6 +132,11 @@ def _ids_name(descriptors: Mapping[str, Any], ids: str | None, which: str) -> st
             f"There is no {ids!r} among the {which}: {listing(list(descriptors)) or 'none'}."
         )
     return ids or next((name for name in NAMES if name in descriptors), None)
+
+
+def _descriptors(provenance: Mapping[str, Any], module: str) -> dict[str, str]:
+    model = model_name(provenance)
+    return {"name": f"{model} {module}".strip(), "model": model, "module": module}
 
 
 def _made_by(facts: Mapping[str, Any]) -> dict[str, Any]:

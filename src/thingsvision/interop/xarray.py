@@ -50,6 +50,7 @@ def to_xarray(features: Sequence[Plain]) -> DataArray:
 
 def from_xarray(array: DataArray, ids: str = "stimulus_id") -> list[Plain]:
     """Take an array apart by module; see `Features.from_xarray`."""
+    array = _without_indexes(array)
     rows, columns = _dimensions(array, ids)
     values = array.transpose(rows, columns).values
     along = {str(name): where for name, where in array.coords.items() if where.dims == (columns,)}
@@ -95,6 +96,18 @@ def one_module(features: Sequence[Plain]) -> Plain:
             "else, leave it out: array.drop_vars(name)."
         )
     return features[0]
+
+
+def _without_indexes(array: DataArray) -> DataArray:
+    """Make plain coordinates of the levels of indexes, which former xarray does not list."""
+    from pandas import MultiIndex
+
+    # A NeuroidAssembly would index itself again.
+    plain: DataArray = require("xarray").DataArray(array)
+    for dim in plain.dims:
+        if isinstance(plain.indexes.get(dim), MultiIndex):
+            plain = plain.reset_index(dim)
+    return plain
 
 
 def _dimensions(array: DataArray, ids: str) -> tuple[str, str]:
