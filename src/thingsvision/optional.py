@@ -16,6 +16,8 @@ EXTRAS = {
     "keras": ("keras", "networks of Keras"),
     "pooch": ("datasets", "public data"),
     "open_clip": ("openclip", "networks of OpenCLIP"),
+    "rsatoolbox": ("interop", "datasets and RDMs of rsatoolbox"),
+    "xarray": ("interop", "arrays of xarray and Brain-Score"),
     "pyarrow": ("tables", "the formats csv and parquet"),
     "zarr": ("zarr", "the format zarr"),
     "transformers": ("hf", "networks of Hugging Face"),

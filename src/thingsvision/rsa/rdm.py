@@ -14,13 +14,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..errors import InvalidArgument, MismatchError, counted, listing, several
 from ..features import Features, FeatureSet, as_features
+from ..interop.methods import RDMInterop
 from . import files
 from .dissimilarity import DISSIMILARITIES, UndefinedRows
 from .matrix import as_float, check_matrix, condensed, not_finite, squared, stimuli_of_pairs
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class RDM:
+class RDM(RDMInterop):
     """Representational dissimilarity matrix: how unlike each pair of stimuli is.
 
     Parameters
