@@ -62,9 +62,9 @@ class StimulusSet:
 
     Examples
     --------
-    >>> stimuli = load_stimuli(np.zeros((2, 8, 8, 3), np.uint8))
-    >>> stimuli
-    StimulusSet(2 stimuli: 000000, 000001)
+    >>> picture = np.zeros((8, 8, 3), np.uint8)
+    >>> StimulusSet(("black", "white"), (picture, picture + 255))
+    StimulusSet(2 stimuli: black, white)
     """
 
     ids: tuple[str, ...]
