@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 # float64, from float64 products by subtracting the two rows.
 CLOSE = {np.dtype(np.float32): 0.05, np.dtype(np.float64): 1e-5}
 DENSE = 0.002  # above this share of close pairs a float64 product is faster than subtracting
-BAND = 512  # rows of a band
+BAND = 1024  # rows of a band
 BLOCK = 2**18  # numbers that one thread works on at once, so that they stay in its cache
 HELD = 2**32  # bytes of prepared rows that are held; more are prepared again for every band
 
@@ -92,16 +92,21 @@ class Prepared:
     def products(self, band: slice, out: NDArray[Any]) -> None:
         """Compute ``-2 x·y`` of the rows of a band with themselves and all later ones."""
         count, width = self.shape
-        left = self._block(band) * self.dtype.type(-2)
+        block = self._block(band)
+        own = out[:, : len(block)]
+        np.matmul(block, block.T, out=own)  # which NumPy knows to be symmetric: half the work
+        own *= -2
+        left = block * self.dtype.type(-2)
         step = count if self._held is not None else max(1, HELD // 4 // (width * 8))
-        for columns in slices(band.start, count, step):
+        for columns in slices(band.stop, count, step):
             found = out[:, columns.start - band.start : columns.stop - band.start]
             np.matmul(left, self._block(columns).T, out=found)
 
     def _block(self, block: slice) -> NDArray[Any]:
         if self._held is not None:
             return self._held[block]
-        return (self.rows(block) - self.centre).astype(self.dtype)
+        prepared: NDArray[Any] = (self.rows(block) - self.centre).astype(self.dtype)
+        return prepared
 
 
 def squared_distances(
@@ -141,7 +146,7 @@ def squared_distances(
         if wide is not None:
             close = _products(wide, band, found)
         _subtract(found, close, narrow, band.start)
-        _write(found, band, count, narrow.dtype, finish, out)
+        _write(found, band, count, finish, out)
     return out
 
 
@@ -193,7 +198,6 @@ def _write(
     found: NDArray[Any],
     band: slice,
     count: int,
-    dtype: np.dtype[Any],
     finish: Finish | None,
     out: Pairs,
 ) -> None:
@@ -203,10 +207,9 @@ def _write(
         distances = found[block]
         if finish is not None:
             finish(distances)
-        rows = range(block.start, block.stop)
-        pairs = np.concatenate([found[row, row + 1 :] for row in rows])
-        start, stop = (pair(band.start + row, count) for row in (block.start, block.stop))
-        out[slice(start, stop)] = pairs.astype(dtype, copy=False)
+        for row in range(block.start, block.stop):
+            start, stop = pair(band.start + row, count), pair(band.start + row + 1, count)
+            out[start:stop] = found[row, row + 1 :]
 
     step = max(1, BLOCK // found.shape[1])
     for _ in in_threads(one, slices(0, len(found), step)):

@@ -103,7 +103,10 @@ def correlation(
     features = checked(features)
     _refuse("Correlation is undefined for features that are all equal. They are so for", features)
     rows = _by_length(features, centre=True)
-    return squared_distances(Prepared(rows, features.shape, features.dtype), _halve, out)
+    found: Distances = squared_distances(
+        Prepared(rows, features.shape, features.dtype), _halve, out
+    )
+    return found
 
 
 def cosine(
@@ -138,7 +141,10 @@ def cosine(
     features = checked(features)
     _refuse("The cosine is undefined for features that are all zero. They are so for", features, 0)
     rows = _by_length(features, centre=False)
-    return squared_distances(Prepared(rows, features.shape, features.dtype), _halve, out)
+    found: Distances = squared_distances(
+        Prepared(rows, features.shape, features.dtype), _halve, out
+    )
+    return found
 
 
 def euclidean(
@@ -177,7 +183,10 @@ def euclidean(
         np.sqrt(distances, out=distances)
         _scale(distances, exponent)
 
-    return squared_distances(Prepared(rows, features.shape, features.dtype), finish, out)
+    found: Distances = squared_distances(
+        Prepared(rows, features.shape, features.dtype), finish, out
+    )
+    return found
 
 
 def squared_euclidean(
@@ -216,7 +225,10 @@ def squared_euclidean(
     def finish(distances: NDArray[Any]) -> None:
         _scale(distances, 2 * exponent)
 
-    return squared_distances(Prepared(rows, features.shape, features.dtype), finish, out)
+    found: Distances = squared_distances(
+        Prepared(rows, features.shape, features.dtype), finish, out
+    )
+    return found
 
 
 def gaussian(
@@ -290,7 +302,8 @@ def gaussian(
         np.expm1(distances, out=distances)
         np.negative(distances, out=distances)
 
-    return squared_distances(prepared, finish, out)
+    found: Distances = squared_distances(prepared, finish, out)
+    return found
 
 
 def checked(features: NDArray[Any]) -> NDArray[Any]:

@@ -146,11 +146,11 @@ def _computed(compute: Any, features: NDArray[Any], options: Any, out: Path | No
     return np.load(out, mmap_mode="r")
 
 
-def _kept(pairs: Any, out: Path | None, dissimilarity: str) -> NDArray[Any]:
+def _kept(found: Any, out: Path | None, dissimilarity: str) -> NDArray[Any]:
     """Take pairs as they are, and those of a square matrix; write them if that is to be done."""
-    if isinstance(pairs, np.memmap):
-        return pairs
-    pairs = np.asarray(pairs)
+    if isinstance(found, np.memmap):
+        return found
+    pairs: NDArray[Any] = np.asarray(found)
     if pairs.ndim == 2:  # what another package made
         check_matrix(pairs, f"The result of {dissimilarity}", negative=True)
         pairs = condensed(pairs)
@@ -158,7 +158,8 @@ def _kept(pairs: Any, out: Path | None, dissimilarity: str) -> NDArray[Any]:
         return pairs
     with PairsFile(out, len(pairs), pairs.dtype) as file:
         file[0 : len(pairs)] = pairs
-    return np.load(out, mmap_mode="r")
+    mapped: NDArray[Any] = np.load(out, mmap_mode="r")
+    return mapped
 
 
 def _description(given: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:

@@ -79,7 +79,7 @@ class PairsFile:
         return self
 
     def __setitem__(self, pairs: slice, values: NDArray[Any]) -> None:
-        data = memoryview(np.ascontiguousarray(values, dtype=self.dtype)).cast("B")
+        data = memoryview(np.ascontiguousarray(values, dtype=self.dtype).view(np.uint8).data)
         with self._lock:
             self._file.seek(self._offset + pairs.start * self.dtype.itemsize)
             while data:  # the system may take less than it was given

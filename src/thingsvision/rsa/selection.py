@@ -77,7 +77,8 @@ def chosen(
             f"Weights have to be finite, not negative, and not all zero; {which}."
         )
     kept = features.dtype if features.dtype.kind == "f" else np.dtype(np.float64)
-    return features * factors.astype(kept)
+    weighted: NDArray[Any] = features * factors.astype(kept)
+    return weighted
 
 
 def _rows(wanted: NDArray[Any], width: int) -> NDArray[Any]:
