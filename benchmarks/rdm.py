@@ -87,10 +87,11 @@ def against_pdist(case: str, x: np.ndarray, rounds: int) -> None:
 
 
 def few_close(rounds: int) -> None:
-    """Rows of noise, 20 of them nearly the same as others."""
+    """Rows of noise, 40 of them others again with more and more noise."""
     rng = np.random.default_rng(0)
     x = rng.standard_normal((4_000, 4_096), dtype=np.float32)
-    x[-20:] = x[:20] + 1e-4 * rng.standard_normal((20, 4_096), dtype=np.float32)
+    noise = np.logspace(-5, 0, 40, dtype=np.float32)[:, None]
+    x[-40:] = x[:40] + noise * rng.standard_normal((40, 4_096), dtype=np.float32)
     against_pdist("4,000 × 4,096", x, rounds)
 
 
@@ -118,8 +119,8 @@ def stream(count: int, folder: Path) -> None:
     true = [1 - np.corrcoef(x[i].astype(float), x[j].astype(float))[0, 1] for i, j in pairs]
     worst = error(rdm.dissimilarities[where].astype(float), np.array(true))
     print(
-        f"correlation, {count:,} × 512 to disk: {seconds:.0f} s, {size:.1f} GB written, peak memory "
-        f"with the features {memory:.2f} GB, error {worst:.1e} in {len(pairs)} pairs looked at"
+        f"correlation, {count:,} × 512 to disk: {seconds:.0f} s, {size:.1f} GB written, peak "
+        f"memory with the features {memory:.2f} GB, error {worst:.1e} in {len(pairs)} pairs"
     )
     path.unlink()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -101,8 +102,20 @@ def as_float(values: NDArray[Any]) -> NDArray[Any]:
 
 def all_finite(values: NDArray[Any], step: int = 2**24) -> bool:
     """Tell whether no value is NaN or infinite, part by part where there are many."""
-    starts = range(0, len(values), step)
-    return all(np.isfinite(values[start : start + step]).all() for start in starts)
+    for start in range(0, len(values), step):
+        if not np.isfinite(values[start : start + step]).all():
+            return False
+        _let_go(values)
+    return True
+
+
+def _let_go(values: NDArray[Any]) -> None:
+    """Give back the pages of a file that is mapped to be read; they are read again at need."""
+    base: Any = values
+    while not (base is None or type(base) is np.memmap):
+        base = getattr(base, "base", None)
+    if base is not None and base.mode == "r" and hasattr(mmap, "MADV_DONTNEED"):
+        base._mmap.madvise(mmap.MADV_DONTNEED)
 
 
 def not_finite(values: NDArray[Any], count: int, ids: Sequence[str] | None) -> str:
