@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Shaped
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from .conditions import left_out
 from .dissimilarity import checked
@@ -19,9 +19,9 @@ def crossnobis(
     *,
     conditions: Any = None,
     folds: Any = None,
-    residuals: Shaped[np.ndarray, "n_residuals n_features"] | None = None,
+    residuals: ArrayLike | None = None,
     covariance: str = "shrinkage_eye",
-    precision: Shaped[np.ndarray, "n_features n_features"] | None = None,
+    precision: ArrayLike | None = None,
 ) -> Float[np.ndarray, " n_pairs"]:
     """Compute the cross-validated squared Mahalanobis distance of conditions, per feature.
 

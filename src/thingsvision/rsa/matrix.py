@@ -115,7 +115,7 @@ def _let_go(values: NDArray[Any]) -> None:
     while not (base is None or type(base) is np.memmap):
         base = getattr(base, "base", None)
     if base is not None and base.mode == "r" and hasattr(mmap, "MADV_DONTNEED"):
-        base._mmap.madvise(mmap.MADV_DONTNEED)
+        base._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]
 
 
 def not_finite(values: NDArray[Any], count: int, ids: Sequence[str] | None) -> str:

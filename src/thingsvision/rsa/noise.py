@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Shaped
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ..errors import InvalidArgument, counted, listing, unknown
 from .blocked import Prepared, squared_distances
@@ -21,9 +21,9 @@ def mahalanobis(
     measurements: Shaped[np.ndarray, "n_measurements n_features"],
     *,
     conditions: Any = None,
-    residuals: Shaped[np.ndarray, "n_residuals n_features"] | None = None,
+    residuals: ArrayLike | None = None,
     covariance: str = "shrinkage_eye",
-    precision: Shaped[np.ndarray, "n_features n_features"] | None = None,
+    precision: ArrayLike | None = None,
 ) -> Float[np.ndarray, " n_pairs"]:
     """Compute the squared Mahalanobis distance of each pair of rows, per feature.
 
@@ -83,9 +83,9 @@ def mahalanobis(
 def whitening(
     measurements: NDArray[Any],
     conditions: Any = None,
-    residuals: NDArray[Any] | None = None,
+    residuals: ArrayLike | None = None,
     covariance: str = "shrinkage_eye",
-    precision: NDArray[Any] | None = None,
+    precision: ArrayLike | None = None,
 ) -> Callable[[Array], Array]:
     """Find the linear map after which the noise is the same in all directions.
 
@@ -124,17 +124,17 @@ def whitening(
 
 
 def _noise(
-    measurements: NDArray[Any], conditions: Any, residuals: NDArray[Any] | None
+    measurements: NDArray[Any], conditions: Any, residuals: ArrayLike | None
 ) -> tuple[Array, int]:
     """Give deviations from the mean, shape (n, n_features), and their degrees of freedom."""
     if residuals is not None:
-        residuals = checked(np.asarray(residuals)).astype(np.float64)
-        if residuals.shape[1] != measurements.shape[1]:
+        rest = checked(np.asarray(residuals)).astype(np.float64)
+        if rest.shape[1] != measurements.shape[1]:
             raise InvalidArgument(
-                f"The residuals have {residuals.shape[1]} features, the measurements "
+                f"The residuals have {rest.shape[1]} features, the measurements "
                 f"{measurements.shape[1]}; they have to be of the same features."
             )
-        return residuals - residuals.mean(axis=0), len(residuals) - 1
+        return rest - rest.mean(axis=0), len(rest) - 1
     wide = measurements.astype(np.float64)
     codes = np.arange(len(wide)) if conditions is None else coded(conditions)[0]
     count = codes.max() + 1
