@@ -7,15 +7,18 @@ and pairs that are still close are computed again: in float64, by subtraction, o
 are many of them, by float64 products.
 
 A band is some rows against all later ones. It is computed, finished and written to its place
-among the pairs before the next one is begun, so that besides the result there is never more
-than the prepared rows and one band.
+among the pairs by one thread, while others work on other bands; so besides the result there is
+never more than the prepared rows and one band for each core. Threads that share a band, as those
+of a matrix product do, would wait for each other at each step.
 """
 
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -25,7 +28,9 @@ from numpy.typing import NDArray
 # float64, from float64 products by subtracting the two rows.
 CLOSE = {np.dtype(np.float32): 0.05, np.dtype(np.float64): 1e-5}
 DENSE = 0.002  # above this share of close pairs a float64 product is faster than subtracting
-BAND = 1024  # rows of a band
+BAND = 1024  # rows of a band at most
+SPACE = 2**30  # bytes of all bands at once
+SMALL = 2**24  # multiplications that are done before threads are started
 BLOCK = 2**18  # numbers that one thread works on at once, so that they stay in its cache
 HELD = 2**32  # bytes of prepared rows that are held; more are prepared again for every band
 
@@ -128,26 +133,59 @@ def squared_distances(
     array, shape (n_pairs,)
         Upper triangle row by row, in the type of the prepared rows; or `out`.
     """
-    count = prepared.shape[0]
+    count, width = prepared.shape
     if out is None:
         out = np.empty(count * (count - 1) // 2, prepared.dtype)
-    narrow, wide = prepared, None
-    space = np.empty(min(BAND, count) * count, narrow.dtype)
-    for band in slices(0, count - 1, BAND):
-        shape = (band.stop - band.start, count - band.start)
-        found = space[: shape[0] * shape[1]].reshape(shape)
-        if wide is None:
-            close = _products(narrow, band, found)
-            if narrow.dtype != np.float64 and sum(map(len, close.values())) > DENSE * found.size:
-                # many close pairs here, and so probably in the other bands
-                wide = Prepared(narrow.rows, narrow.shape, np.dtype(np.float64))
-                space = np.empty(space.shape)
-                found = space[: shape[0] * shape[1]].reshape(shape)
-        if wide is not None:
-            close = _products(wide, band, found)
-        _subtract(found, close, narrow, band.start)
+    height, own, lock = _height(count), threading.local(), threading.Lock()
+    wide: list[Prepared] = []  # in float64, once many pairs are too close for float32
+
+    def one(band: slice) -> None:
+        rows = wide[0] if wide else prepared
+        found = _space(own, band, rows)
+        close = _products(rows, band, found)
+        if rows.dtype != np.float64 and sum(map(len, close.values())) > DENSE * found.size:
+            with lock:  # as many are close here, so they probably are in the other bands
+                if not wide:
+                    wide.append(Prepared(rows.rows, rows.shape, np.dtype(np.float64)))
+            found = _space(own, band, wide[0])
+            close = _products(wide[0], band, found)
+        _subtract(found, close, prepared, band.start)
         _write(found, band, count, finish, out)
+
+    bands = list(slices(0, count - 1, height))
+    if count * count * width < SMALL:
+        for band in bands:
+            one(band)
+        return out
+    with _one_thread_each():
+        for _ in in_threads(one, bands):
+            pass
     return out
+
+
+def _height(count: int) -> int:
+    """Choose the rows of a band: some bands for each core, and all of them within the space."""
+    workers = cores()
+    return int(np.clip(min(count // (4 * workers), SPACE // (workers * count * 8)), 64, BAND))
+
+
+def _space(own: threading.local, band: slice, rows: Prepared) -> NDArray[Any]:
+    """Give this thread's memory for a band, shape (n_rows, n_rows and all later ones)."""
+    shape = (band.stop - band.start, rows.shape[0] - band.start)
+    size = shape[0] * shape[1]
+    space: NDArray[Any] | None = getattr(own, "space", None)
+    if space is None or space.dtype != rows.dtype or space.size < size:
+        own.space = space = np.empty(size, rows.dtype)
+    return space[:size].reshape(shape)
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Let each matrix product stay in the thread that asks for it."""
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1, user_api="blas"):
+        yield
 
 
 def _products(prepared: Prepared, band: slice, found: NDArray[Any]) -> dict[int, NDArray[np.intp]]:
@@ -156,24 +194,20 @@ def _products(prepared: Prepared, band: slice, found: NDArray[Any]) -> dict[int,
     lengths = prepared.lengths[band.start :]
     longest = lengths.max()
     share = CLOSE[prepared.dtype]
-
-    def one(block: slice) -> list[tuple[int, NDArray[np.intp]]]:
+    close = {}
+    for block in slices(0, len(found), max(1, BLOCK // found.shape[1])):
         distances = found[block]
         distances += lengths[block, None]
         distances += lengths
         for row in range(block.start, block.stop):
             found[row, : row + 1] = np.inf  # on and below the diagonal
         suspect = distances.min(axis=1) <= share * (lengths[block] + longest)
-        close = []
-        for row in np.flatnonzero(suspect) + block.start:
+        for row in (np.flatnonzero(suspect) + block.start).tolist():
             columns = np.flatnonzero(found[row] <= share * (lengths[row] + lengths))
-            close.append((int(row), columns))
             np.maximum(found[row], 0, out=found[row])
-        return close
-
-    step = max(1, BLOCK // found.shape[1])
-    parts = in_threads(one, slices(0, len(found), step))
-    return {row: columns for part in parts for row, columns in part if len(columns)}
+            if len(columns):
+                close[row] = columns
+    return close
 
 
 def _subtract(
@@ -181,39 +215,22 @@ def _subtract(
 ) -> None:
     """Replace the distances of close pairs by sums of squared differences in float64."""
     step = max(1, BLOCK // prepared.shape[1])
-
-    def one(row: int) -> None:
+    for row, columns in close.items():
         this = prepared.rows(slice(first + row, first + row + 1))
-        for some in slices(0, len(close[row]), step):
-            columns = close[row][some]
-            difference = prepared.rows(first + columns)
+        for some in slices(0, len(columns), step):
+            difference = prepared.rows(first + columns[some])
             difference -= this
-            found[row, columns] = np.einsum("ij,ij->i", difference, difference)
-
-    for _ in in_threads(one, close):
-        pass
+            found[row, columns[some]] = np.einsum("ij,ij->i", difference, difference)
 
 
-def _write(
-    found: NDArray[Any],
-    band: slice,
-    count: int,
-    finish: Finish | None,
-    out: Pairs,
-) -> None:
+def _write(found: NDArray[Any], band: slice, count: int, finish: Finish | None, out: Pairs) -> None:
     """Finish the distances of a band, and put them in their place among the pairs."""
-
-    def one(block: slice) -> None:
-        distances = found[block]
+    for block in slices(0, len(found), max(1, BLOCK // found.shape[1])):
         if finish is not None:
-            finish(distances)
+            finish(found[block])
         for row in range(block.start, block.stop):
             start, stop = pair(band.start + row, count), pair(band.start + row + 1, count)
             out[start:stop] = found[row, row + 1 :]
-
-    step = max(1, BLOCK // found.shape[1])
-    for _ in in_threads(one, slices(0, len(found), step)):
-        pass
 
 
 def pair(row: int, count: int) -> int:
