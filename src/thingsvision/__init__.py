@@ -16,7 +16,13 @@ if TYPE_CHECKING:
     from .features import Features, FeatureSet
     from .plotting import plot_rdm
     from .preprocessing import Preprocessing
+    from .rsa.bootstrap import bootstrap
+    from .rsa.ceiling import noise_ceiling
+    from .rsa.cka import cka
     from .rsa.comparison import compare_rdms
+    from .rsa.inference import compare_models, compare_models_pairwise
+    from .rsa.module_choice import choose_module
+    from .rsa.permutation import permutation_test
     from .rsa.rdm import RDM, compute_rdm, load_rdm
     from .rsa.stacks import load_rdms
     from .similarity import image_text_similarity
@@ -33,6 +39,11 @@ _HOMES = {
     "Preprocessing": "preprocessing",
     "RDM": "rsa.rdm",
     "StimulusSet": "stimuli",
+    "bootstrap": "rsa.bootstrap",
+    "choose_module": "rsa.module_choice",
+    "cka": "rsa.cka",
+    "compare_models": "rsa.inference",
+    "compare_models_pairwise": "rsa.inference",
     "compare_rdms": "rsa.comparison",
     "compute_rdm": "rsa.rdm",
     "convert_features": "store.convert",
@@ -50,6 +61,8 @@ _HOMES = {
     "load_stimuli": "stimuli",
     "load_texts": "texts",
     "open_features": "store",
+    "noise_ceiling": "rsa.ceiling",
+    "permutation_test": "rsa.permutation",
     "plot_rdm": "plotting",
     "wrap_model": "zoo",
 }
@@ -60,6 +73,11 @@ __all__ = [
     "Features",
     "Preprocessing",
     "StimulusSet",
+    "bootstrap",
+    "choose_module",
+    "cka",
+    "compare_models",
+    "compare_models_pairwise",
     "compare_rdms",
     "compute_rdm",
     "convert_features",
@@ -76,7 +94,9 @@ __all__ = [
     "load_rdms",
     "load_stimuli",
     "load_texts",
+    "noise_ceiling",
     "open_features",
+    "permutation_test",
     "plot_rdm",
     "wrap_model",
 ]

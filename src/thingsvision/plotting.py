@@ -21,8 +21,8 @@ from PIL import Image
 
 from .errors import InvalidArgument, unknown
 from .rsa.arrangement import arranged, per_stimulus
-from .rsa.comparison import average_ranks
 from .rsa.matrix import squared
+from .rsa.ranks import average_ranks
 from .rsa.rdm import RDM
 from .thumbnails import squares, strips
 
