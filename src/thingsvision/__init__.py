@@ -5,10 +5,13 @@ The names below are imported when first used, so ``import thingsvision`` is quic
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .datasets import fetch_dataset, list_datasets
     from .extraction import extract_features
     from .features import Features, FeatureSet
     from .plotting import plot_rdm
@@ -18,14 +21,16 @@ if TYPE_CHECKING:
     from .rsa.cka import cka
     from .rsa.comparison import compare_rdms
     from .rsa.inference import compare_models, compare_models_pairwise
+    from .rsa.module_choice import choose_module
     from .rsa.permutation import permutation_test
     from .rsa.rdm import RDM, compute_rdm, load_rdm
-    from .rsa.selection import choose_module
+    from .rsa.stacks import load_rdms
     from .similarity import image_text_similarity
     from .stimuli import StimulusSet, load_stimuli
     from .store import open_features
     from .store.convert import convert_features
     from .texts import load_texts
+    from .version2 import get_extractor, get_extractor_from_model
     from .zoo import list_models, load_model, load_models, wrap_model
 
 _HOMES = {
@@ -35,7 +40,7 @@ _HOMES = {
     "RDM": "rsa.rdm",
     "StimulusSet": "stimuli",
     "bootstrap": "rsa.bootstrap",
-    "choose_module": "rsa.selection",
+    "choose_module": "rsa.module_choice",
     "cka": "rsa.cka",
     "compare_models": "rsa.inference",
     "compare_models_pairwise": "rsa.inference",
@@ -43,11 +48,16 @@ _HOMES = {
     "compute_rdm": "rsa.rdm",
     "convert_features": "store.convert",
     "extract_features": "extraction",
+    "fetch_dataset": "datasets",
+    "get_extractor": "version2",
+    "get_extractor_from_model": "version2",
     "image_text_similarity": "similarity",
+    "list_datasets": "datasets",
     "list_models": "zoo",
     "load_model": "zoo",
     "load_models": "zoo",
     "load_rdm": "rsa.rdm",
+    "load_rdms": "rsa.stacks",
     "load_stimuli": "stimuli",
     "load_texts": "texts",
     "open_features": "store",
@@ -72,11 +82,16 @@ __all__ = [
     "compute_rdm",
     "convert_features",
     "extract_features",
+    "fetch_dataset",
+    "get_extractor",
+    "get_extractor_from_model",
     "image_text_similarity",
+    "list_datasets",
     "list_models",
     "load_model",
     "load_models",
     "load_rdm",
+    "load_rdms",
     "load_stimuli",
     "load_texts",
     "noise_ceiling",
@@ -96,3 +111,18 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted([*__all__, "__version__"])
+
+
+class _Former(ModuleType):
+    """A module of version 2 under its former path; `version2` has its names."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(import_module(f"{__name__}.version2"), name)
+
+
+for _path in ("utils", "utils.data", "utils.storing", "core", "core.rsa", "core.cka",
+              "core.extraction"):  # fmt: skip
+    _module = sys.modules[f"{__name__}.{_path}"] = _Former(f"{__name__}.{_path}")
+    _module.__path__ = []  # others lie below it

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import InvalidArgument, unknown
-from .extraction import extract_features
+from .ask import ask_module
+from .classes import as_probabilities
+from .errors import InvalidArgument
+from .loader import Loader, extract_loaded
 from .preprocessing import Preprocessing
-from .vision import BACKENDS, DataLoader
 from .zoo import load_model
+from .zoo.former_names import current_name
 
 # The order of arguments in the paper's releases, and in those that came after.
 PAPER = ("batch_size", "flatten_acts", "device", "clip", "return_probabilities")
@@ -30,7 +32,7 @@ class Model:
     Parameters
     ----------
     model_name : str
-        E.g. ``"alexnet"``.
+        E.g. ``"alexnet"``, ``"cornet-s"``, ``"clip-ViT"``; ``"VGG16"`` with ``backend="tf"``.
     pretrained : bool
         Trained weights, or a random initialisation (with seed 0).
     device : str
@@ -38,7 +40,14 @@ class Model:
     model_path : path, optional
         Weights of your own.
     backend : str
-        ``"pt"`` for PyTorch.
+        ``"pt"`` for PyTorch, ``"tf"`` for Keras.
+    source : str, optional
+        A later release's name for `backend`, e.g. ``"timm"``.
+
+    Raises
+    ------
+    UnknownName
+        If there is no such model or backend.
 
     Examples
     --------
@@ -53,16 +62,25 @@ class Model:
         device: str,
         model_path: str | os.PathLike[str] | None = None,
         backend: str = "pt",
+        source: str | None = None,
     ) -> None:
-        if backend not in BACKENDS:
-            raise unknown("backend", backend, BACKENDS)
         self.network = load_model(
-            f"{BACKENDS[backend]}/{model_name}",
+            current_name(model_name, source or backend),
             pretrained or model_path is not None,
             weights=model_path,
             device=device,
         )
         self.model = self.network.model
+
+    def show(self) -> str:
+        """Print the architecture, ask for a part of the model, and return its name.
+
+        Raises
+        ------
+        InvalidArgument
+            If nobody answers.
+        """
+        return ask_module(self.network)
 
     def get_transformations(
         self,
@@ -70,24 +88,35 @@ class Model:
         crop_dim: int | None = None,
         apply_center_crop: bool = True,
     ) -> Preprocessing:
-        """Give the network's own preprocessing, with sizes changed where they are given."""
+        """Give the network's own preprocessing, with sizes changed where they are given.
+
+        Parameters
+        ----------
+        resize_dim, crop_dim : int, optional
+            In pixels; by default what belongs to the weights.
+        apply_center_crop : bool
+            Cut out the centre, or leave the whole image; images of different sizes are refused
+            then.
+
+        Returns
+        -------
+        Preprocessing
+        """
         given = {"resize": resize_dim, "crop": crop_dim}
         changed: dict[str, Any] = {key: size for key, size in given.items() if size is not None}
         if not apply_center_crop:
             changed["crop"] = None
-        preprocessing = self.network.preprocessing
-        assert isinstance(preprocessing, Preprocessing)  # of a network that takes images
-        return preprocessing.override(**changed) if changed else preprocessing
+        return cast(Preprocessing, self.network.preprocessed(**changed).preprocessing)
 
     def extract_features(
-        self, data_loader: DataLoader, module_name: str, *args: Any, **kwargs: Any
+        self, data_loader: Loader, module_name: str, *args: Any, **kwargs: Any
     ) -> tuple[NDArray[Any], ...]:
         """Extract the activations of one module.
 
         Parameters
         ----------
-        data_loader : DataLoader
-            From `thingsvision.vision.load_dl`.
+        data_loader : Loader
+            From `thingsvision.vision.load_dl`, or any that gives preprocessed batches.
         module_name : str
             E.g. ``"features.10"``.
         *args, **kwargs
@@ -105,24 +134,19 @@ class Model:
         Raises
         ------
         InvalidArgument
-            If ``flatten_acts`` is missing, or the data loader is a foreign one.
+            If ``flatten_acts`` is missing, or the data loader is none.
         """
         options = _historical(args, kwargs)
-        if not isinstance(data_loader, DataLoader):
-            raise InvalidArgument(
-                f"data_loader is a {type(data_loader).__name__}; make it with vision.load_dl."
-            )
-        network = self.network.preprocessed(data_loader.preprocessing)
         outputs = ["output"] if options.get("return_probabilities") else []
-        features = extract_features(
-            network,
-            data_loader.stimuli,
+        arrays, targets = extract_loaded(
+            self.network,
+            data_loader,
             [module_name, *outputs],
             reduction={module_name: "flatten"} if options["flatten_acts"] else None,
-            batch_size=options.get("batch_size") or data_loader.batch_size,
+            batch_size=options.get("batch_size"),
         )
-        arrays = (np.asarray(features[module_name]), data_loader.targets)
-        return (*arrays, *(_softmax(np.asarray(features[name])) for name in outputs))
+        probabilities = (as_probabilities(arrays[name]) for name in outputs)
+        return (next(iter(arrays.values())), np.asarray(targets), *probabilities)
 
 
 def _historical(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
@@ -141,10 +165,3 @@ def _historical(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, A
             "keeps channels, height and width; the choice is yours."
         )
     return options
-
-
-def _softmax(logits: NDArray[Any]) -> NDArray[Any]:
-    from scipy.special import softmax
-
-    probabilities: NDArray[Any] = softmax(logits, axis=1)
-    return probabilities

@@ -385,3 +385,14 @@ def _spread(wanted: NDArray[Any], least: float) -> NDArray[Any]:
     pooled: NDArray[np.float64] = np.concatenate([np.full(count, mean) for mean, count in blocks])
     pooled += np.arange(len(wanted)) * least
     return pooled
+
+
+def show_figure(figure: Figure) -> None:
+    """Open a figure of `plot_rdm` in a window, or below the cell of a notebook."""
+    import matplotlib.pyplot as plt
+
+    window = plt.figure().canvas.manager
+    assert window is not None  # pyplot's figures have one
+    window.canvas.figure = figure
+    figure.set_canvas(window.canvas)
+    plt.show()

@@ -286,6 +286,11 @@ def choose_device(device: str) -> str:
     return device
 
 
+def as_tensor(array: NDArray[Any]) -> Tensor:
+    """Give an array as a tensor in the processor's memory."""
+    return torch.from_numpy(np.ascontiguousarray(array))
+
+
 def _to_numpy(value: Tensor) -> NDArray[Any]:
     # NumPy has no bfloat16.
     array: NDArray[Any] = (value.float() if value.dtype == torch.bfloat16 else value).cpu().numpy()

@@ -27,6 +27,7 @@ from .modules import modules
 from .output import say
 from .rdm import rdm
 from .verb import AFTER_INTERRUPT, DEBUG, debug_option, write_examples
+from .version2 import extract_features, show_model
 
 FAILED, INTERRUPTED = 1, 130
 # What functions call otherwise than the verbs do.
@@ -108,7 +109,8 @@ def main() -> None:
     """
 
 
-for verb in (demo, models, model, modules, extract, convert, rdm, compare, doctor):
+for verb in (demo, models, model, modules, extract, convert, rdm, compare, doctor,
+             extract_features, show_model):  # fmt: skip
     main.add_command(verb)
 
 

@@ -8,9 +8,9 @@ from .cka import cka, procrustes, rv
 from .comparison import COMPARISONS, compare_rdms
 from .dissimilarity import DISSIMILARITIES
 from .inference import compare_models, compare_models_pairwise
+from .module_choice import ModuleChoice, choose_module
 from .permutation import permutation_test
 from .rdm import RDM, compute_rdm, load_rdm
-from .selection import ModuleChoice, choose_module
 
 __all__ = [
     "COMPARISONS",

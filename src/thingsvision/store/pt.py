@@ -34,7 +34,12 @@ class PtStore(StagedStore):
             "module": module,
             "axes": list(self._arrays[module]["axes"]),
         }
-        torch.save(content, path)
+        with path.open("wb") as file:
+            try:
+                torch.save(content, file)
+            except RuntimeError as error:
+                # What PyTorch says of a full disk is that it is not where it expected to be.
+                raise error.__context__ or error from None
 
     def get(self, file: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
         """Map the tensor of a complete file."""
@@ -46,3 +51,18 @@ class PtStore(StagedStore):
         except (RuntimeError, KeyError) as error:
             raise ValueError(str(error)) from error
         return array
+
+
+def write_tensor(path: Path, array: NDArray[Any]) -> None:
+    """Write an array, shape ``(n_stimuli, ...)``, as a bare tensor."""
+    import torch
+
+    torch.save(torch.from_numpy(np.ascontiguousarray(array)), path)
+
+
+def read_tensor(path: Path) -> NDArray[Any]:
+    """Read a bare tensor."""
+    import torch
+
+    array: NDArray[Any] = torch.load(path, map_location="cpu", weights_only=True).numpy()
+    return array

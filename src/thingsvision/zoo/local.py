@@ -38,7 +38,12 @@ EXAMPLE = """
 
 
 def wrap_model(
-    model: Any, preprocessing: Preprocessing, *, name: str = "", device: str | None = None
+    model: Any,
+    preprocessing: Preprocessing,
+    *,
+    name: str = "",
+    device: str | None = None,
+    forward: Callable[[Any, Any], Any] | None = None,
 ) -> Network:
     """Use a network of your own.
 
@@ -52,6 +57,9 @@ def wrap_model(
         Used in the provenance; the name of its class by default.
     device : str, optional
         As in `load_model`; the model is moved there. By default it is run where it is.
+    forward : callable, optional
+        Takes the model and a batch, and gives the output, for models whose own ``forward`` needs
+        further arguments, e.g. ``lambda model, batch: model(batch, None)``; for PyTorch.
 
     Returns
     -------
@@ -80,10 +88,23 @@ def wrap_model(
         )
     backend = framework.backend(model, device)
     label = name or type(model).__name__
+    if forward is not None:
+        model = _entered(model, backend.name, forward)
     card = ModelCard(
         f"local/{label}", preprocessing=preprocessing, parameters=framework.parameters(model)
     )
     return Network(card.name, model, backend, preprocessing, card, {"kind": KIND})
+
+
+def _entered(model: Any, framework: str, forward: Callable[[Any, Any], Any]) -> Any:
+    if framework != "torch":
+        raise InvalidArgument(
+            "forward= is for models of PyTorch. For Keras, make a keras.Model of the inputs and "
+            "outputs that are wanted."
+        )
+    from .towers import entered
+
+    return entered(model, forward)
 
 
 def is_factory(name: str) -> bool:
