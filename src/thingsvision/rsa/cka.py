@@ -96,8 +96,8 @@ def cka(
     >>> x, y = np.random.default_rng(0).normal(size=(2, 100, 50))
     >>> round(cka(x, 2 * x[:, ::-1] + 1), 6)
     1.0
-    >>> round(cka(x, y), 1), round(cka(x, y, debiased=False), 1)
-    (0.0, 0.3)
+    >>> round(cka(x, y), 2), round(cka(x, y, debiased=False), 2)
+    (-0.05, 0.3)
     """
     if kernel not in KERNELS:
         raise unknown("kernel", kernel, KERNELS)
