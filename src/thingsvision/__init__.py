@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .datasets import fetch_dataset, list_datasets
     from .extraction import extract_features
     from .features import Features, FeatureSet
-    from .plotting import plot_rdm
+    from .plotting import plot_models, plot_rdm
     from .preprocessing import Preprocessing
     from .rsa.bootstrap import bootstrap
     from .rsa.ceiling import noise_ceiling
@@ -63,6 +63,7 @@ _HOMES = {
     "open_features": "store",
     "noise_ceiling": "rsa.ceiling",
     "permutation_test": "rsa.permutation",
+    "plot_models": "plotting",
     "plot_rdm": "plotting",
     "wrap_model": "zoo",
 }
@@ -97,6 +98,7 @@ __all__ = [
     "noise_ceiling",
     "open_features",
     "permutation_test",
+    "plot_models",
     "plot_rdm",
     "wrap_model",
 ]

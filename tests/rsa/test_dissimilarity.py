@@ -93,6 +93,18 @@ def test_near_identical_rows_keep_their_digits(rng, name, dtype, noise):
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("dense", [0.002, 1.0])  # many close pairs by products, and by subtraction
+def test_distances_of_all_sizes_keep_their_digits(rng, monkeypatch, name, dense):
+    monkeypatch.setattr(blocked, "DENSE", dense)
+    common, sizes = 5 * np.maximum(rng.normal(size=300), 0), np.logspace(-4, 0.5, 200)[:, None]
+    activations = np.maximum(common + sizes * rng.normal(size=(200, 300)), 0)
+    clusters = rng.normal(size=(5, 300))[rng.integers(0, 5, 200)]
+    for rows in (activations, clusters + sizes * rng.normal(size=(200, 300))):
+        single = rows.astype(np.float32)
+        assert relative(square(name, single), directly(single, name)) < FLOAT32
+
+
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_a_common_part_costs_no_digits(rng, name, dtype):
     shifted = (1000 + rng.normal(size=(60, 150))).astype(dtype)

@@ -206,7 +206,7 @@ def read_count(ctx: click.Context, param: click.Parameter, value: int) -> int:
     default="npy",
     show_default=True,
     callback=one_of("format", _formats),
-    help="Of the files.",
+    help="npy, hdf5, mat, txt, pt, zarr, csv or parquet.",
 )
 @click.option("--dry-run", is_flag=True, help="Only show what would be done.")
 @table_options
@@ -240,7 +240,7 @@ def extract(
     """Extract activations of the network NAME for IMAGES.
 
     NAME is one of 'thingsvision models', or FILE.py:FUNCTION for a network of your own. IMAGES is
-    a folder, with or without subfolders, a CSV table with a column 'path', or one file. A run
+    a folder, with or without subfolders, a CSV table with a column 'path', an HDF5 file, or one image. A run
     that was interrupted goes on where it stopped when it is started again; one that is complete
     is not repeated.
     """

@@ -133,11 +133,11 @@ def restored(
             places = np.ravel_multi_index(where, shape)
         except ValueError:  # outside of the shape, or no numbers
             return rows, FLAT
-        order = np.argsort(places)
         every = np.arange(rows.shape[1])
-        if not np.array_equal(places[order], every):
-            return rows, FLAT
-        if not np.array_equal(order, every):
+        if not np.array_equal(places, every):
+            order = np.argsort(places)
+            if not np.array_equal(places[order], every):
+                return rows, FLAT
             rows = rows[:, order]
     return rows.reshape(len(rows), *shape), axes
 

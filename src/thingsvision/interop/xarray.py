@@ -63,9 +63,9 @@ def from_xarray(array: DataArray, ids: str = "stimulus_id") -> list[Plain]:
     for module in dict.fromkeys(modules.tolist()):
         part = np.flatnonzero(modules == module)
         whole = len(part) == len(modules)
-        of_part = {name: where.values[part] for name, where in along.items()}
-        kept = values if whole else values[:, part]
-        kept, axes = restored(kept, array.attrs, module, of_part)
+        chosen = slice(None) if whole else part
+        of_part = {name: where.values[chosen] for name, where in along.items()}
+        kept, axes = restored(values[:, chosen], array.attrs, module, of_part)
         found.append(
             Plain(
                 kept,

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 # Distances below these fractions of |x|² + |y|² are computed again: from float32 products in
 # float64, from float64 products by subtracting the two rows.
-CLOSE = {np.dtype(np.float32): 0.05, np.dtype(np.float64): 1e-5}
+CLOSE = {np.dtype(np.float32): 0.15, np.dtype(np.float64): 1e-5}
 DENSE = 0.002  # above this share of close pairs a float64 product is faster than subtracting
 BAND = 1024  # rows of a band at most
 SPACE = 2**30  # bytes of all bands at once

@@ -286,7 +286,7 @@ def gaussian(
     prepared = Prepared(rows, features.shape, features.dtype)
     if bandwidth is not None:
         scale = 2 * float(np.ldexp(bandwidth, -exponent)) ** 2
-    elif (features == features[0]).all():
+    elif (features[1] == features[0]).all() and (features == features[0]).all():
         raise InvalidArgument(
             f"The Gaussian dissimilarity is undefined: all {len(features)} stimuli have the same "
             "features, so their mean distance is zero. Look at what their features should be."

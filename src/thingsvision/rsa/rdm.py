@@ -283,6 +283,8 @@ def compute_rdm(
         stimulus (a constant row has no correlation); all such ids are named. If an RDM
         was given, whose dissimilarities are no features, or the dissimilarity has no such
         option.
+    StoreError
+        If the disk has no room for `out`.
 
     Examples
     --------
