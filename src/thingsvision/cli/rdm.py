@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     examples=(
         "thingsvision rdm out -m blocks.5 -o blocks.5.npz --plot blocks.5.png",
         "thingsvision rdm out -o rdms --dissimilarity euclidean",
-        "thingsvision rdm out -o rdms --dissimilarity gaussian --bandwidth 10",
+        "thingsvision rdm out -o wide --dissimilarity gaussian --bandwidth 100",
         "thingsvision rdm out -m blocks.5 --plot photos.png --images images",
     ),
 )

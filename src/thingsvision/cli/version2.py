@@ -61,10 +61,7 @@ def show_model(model_name: str, source: str, device: str, model_parameters: str 
     "extract-features",
     cls=Verb,
     hidden=True,
-    examples=(
-        "thingsvision extract-features --image-root images --model-name alexnet \\\n"
-        "      --module-name features.10 --file-format npy --out-path features",
-    ),
+    examples=("thingsvision extract-features --image-root images --out-path features",),
 )
 @_model_options
 @click.option("--image-root", default="./images", show_default=True, help="Folder of images.")
