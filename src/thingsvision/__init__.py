@@ -12,14 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .encoding.model import fit_encoding, linear_predictivity
+    from .encoding.partition import partition_variance
     from .encoding.result import EncodingResult
     from .extraction import extract_features
     from .features import Features, FeatureSet
     from .plotting import plot_rdm
     from .preprocessing import Preprocessing
-    from .rsa.comparison import compare_rdms
-    from .rsa.rdm import RDM, compute_rdm, load_rdm
     from .responses import Responses, load_responses
+    from .rsa.comparison import compare_rdms
+    from .rsa.partition import partition_rdms
+    from .rsa.rdm import RDM, compute_rdm, load_rdm
+    from .rsa.reweighting import compare_reweighted
     from .similarity import image_text_similarity
     from .stimuli import StimulusSet, load_stimuli
     from .store import open_features
@@ -37,6 +40,7 @@ _HOMES = {
     "Responses": "responses",
     "StimulusSet": "stimuli",
     "compare_rdms": "rsa.comparison",
+    "compare_reweighted": "rsa.reweighting",
     "compute_rdm": "rsa.rdm",
     "convert_features": "store.convert",
     "extract_features": "extraction",
@@ -53,6 +57,8 @@ _HOMES = {
     "load_stimuli": "stimuli",
     "load_texts": "texts",
     "open_features": "store",
+    "partition_rdms": "rsa.partition",
+    "partition_variance": "encoding.partition",
     "plot_rdm": "plotting",
     "wrap_model": "zoo",
 }
@@ -66,6 +72,7 @@ __all__ = [
     "Responses",
     "StimulusSet",
     "compare_rdms",
+    "compare_reweighted",
     "compute_rdm",
     "convert_features",
     "extract_features",
@@ -82,6 +89,8 @@ __all__ = [
     "load_stimuli",
     "load_texts",
     "open_features",
+    "partition_rdms",
+    "partition_variance",
     "plot_rdm",
     "wrap_model",
 ]

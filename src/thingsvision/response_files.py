@@ -77,7 +77,8 @@ def read_responses(source: Any, mask: Mask = None, variable: str | None = None) 
     absent = [str(path) for path in paths if not path.is_file()]
     if absent:
         raise InvalidArgument(f"There is no file {listing(absent)}.")
-    about = {"file": [path.name for path in paths]} if len(paths) > 1 else {"file": paths[0].name}
+    files = [path.name for path in paths]
+    about: dict[str, Any] = {"file": files[0] if len(files) == 1 else files}
     if isinstance(mask, str | Path):
         about["mask"] = Path(mask).name
     if all(_is_image(path) for path in paths):

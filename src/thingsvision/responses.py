@@ -88,10 +88,11 @@ class Responses(Features):
 
     @property
     def noise_ceiling(self) -> NDArray[np.float64] | None:
-        """Largest correlation expected of a perfect model, shape (n_targets,); NaN if there is none.
+        """Largest correlation expected of a perfect model, shape (n_targets,).
 
         The square root of the reliability, as both the model's and the measurement's correlation
-        with the noiseless response bound it (Spearman 1904, doi:10.2307/1412159).
+        with the noiseless response bound it (Spearman 1904, doi:10.2307/1412159). NaN where the
+        reliability is not above zero.
         """
         if self.reliability is None:
             return None
@@ -268,7 +269,7 @@ def load_responses(
     if trials and len(set(chosen)) < len(chosen):
         array, chosen = _by_stimulus(array, chosen, found.name)
     reliability = None
-    if array.shape[1] > 1:
+    if array.shape[1] > 1 and len(array) > 2:
         reliability = split_half_reliability(as_float(array), seed)
     provenance = {**found.provenance, "repeats": array.shape[1], "seed": seed}
     return Responses(
@@ -332,7 +333,8 @@ def spearman_brown(reliability: ArrayLike, factor: float = 2.0) -> NDArray[np.fl
     r"""Step a reliability up to a measurement `factor` times as long, :math:`k r / (1 + (k-1) r)`.
 
     Spearman (1910, doi:10.1111/j.2044-8295.1910.tb00206.x), Brown (1910,
-    doi:10.1111/j.2044-8295.1910.tb00207.x). Where :math:`r \le -1 / (k - 1)` it is not defined: NaN.
+    doi:10.1111/j.2044-8295.1910.tb00207.x). Where :math:`r \le -1 / (k - 1)` it
+    is not defined: NaN.
 
     Parameters
     ----------
@@ -352,7 +354,9 @@ def spearman_brown(reliability: ArrayLike, factor: float = 2.0) -> NDArray[np.fl
     """
     value = np.asarray(reliability, np.float64)
     below = 1 + (factor - 1) * value
-    return np.divide(factor * value, below, out=np.full(value.shape, np.nan), where=below > 1e-12)
+    result = np.full(value.shape, np.nan)
+    np.divide(factor * value, below, out=result, where=below > 1e-12)
+    return result
 
 
 def as_float(array: NDArray[Any]) -> NDArray[Any]:
@@ -377,11 +381,14 @@ def _splits(n_repeats: int, half: int, seed: int) -> Any:
 
 
 def _correlations(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.float64]:
+    scale = np.sqrt(np.square(a).sum(axis=0) * np.square(b).sum(axis=0))
     a = a - a.mean(axis=0)
     b = b - b.mean(axis=0)
     lengths = np.sqrt(np.square(a).sum(axis=0) * np.square(b).sum(axis=0))
     products = (a * b).sum(axis=0)
-    return np.divide(products, lengths, out=np.full(len(lengths), np.nan), where=lengths > 0)
+    result = np.full(len(lengths), np.nan)
+    np.divide(products, lengths, out=result, where=lengths > 1e-12 * scale)
+    return result
 
 
 def _three_axes(array: NDArray[Any], axes: Sequence[str] | None, name: str) -> NDArray[Any]:

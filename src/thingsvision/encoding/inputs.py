@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -74,14 +75,19 @@ def join(features: AnyFeatures, responses: AnyResponses, by_position: bool = Fal
     if isinstance(responses, Features):
         answers = responses.array  # a memory map stays one
     answers = _checked_responses(answers)
+    if ids is not None:
+        _refuse_doubled(ids, "Responses")
     laid_out, models, joined = {}, {}, "id"
     for name, item in modules.items():
         array, own = as_features(item)
-        own = _distinct(own, f"Features of {name!r}") if own is not None else None
+        if own is not None:
+            _refuse_doubled(own, f"Features of {name!r}")
         label = f"features of {name!r}" if name else "the features"
         rows = _rows(own, ids, len(array), len(answers), label, by_position)
         joined = "position" if own is None or ids is None else joined
-        laid_out[name] = _checked_features(array if rows is None else array[rows], label, ids)
+        laid_out[name] = _checked_features(
+            array if rows is None else array[rows], label, own if ids is None else ids
+        )
         models[name] = _model(item)
     bare = {name for name, item in modules.items() if as_features(item)[1] is None}
     if ids is None and bare != set(modules):
@@ -166,11 +172,10 @@ def _refuse_other_ids(label: str, own: Sequence[str], ids: Sequence[str]) -> Non
     )
 
 
-def _distinct(ids: Sequence[str], label: str) -> Sequence[str]:
-    if len(set(ids)) < len(ids):
-        doubled = sorted({name for name in ids if list(ids).count(name) > 1})
+def _refuse_doubled(ids: Sequence[str], label: str) -> None:
+    doubled = [name for name, times in Counter(ids).items() if times > 1]
+    if doubled:
         raise InvalidArgument(f"{label} have ids that stand for several rows: {listing(doubled)}.")
-    return ids
 
 
 def _checked_features(array: NDArray[Any], label: str, ids: Sequence[str] | None) -> NDArray[Any]:
@@ -182,7 +187,7 @@ def _checked_features(array: NDArray[Any], label: str, ids: Sequence[str] | None
     flat = array.reshape(len(array), -1)
     broken = np.flatnonzero(~np.isfinite(flat).all(axis=1))
     if len(broken):
-        names = broken.tolist() if ids is None else [ids[row] for row in broken]
+        names = broken.tolist() if ids is None else [ids[int(row)] for row in broken]
         raise InvalidArgument(
             f"{label[0].upper()}{label[1:]} hold NaN or infinity for {len(broken)} stimuli: "
             f"{listing(names)}. Leave these out, with select(ids) on both sides."

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import InvalidArgument, ThingsvisionWarning, counted, listing, unknown
+from ..folds import Splitting, groups_of, split
 from ..optional import expect
-from .folds import Splitting, groups_of, split
 from .inputs import AnyFeatures, AnyResponses, Inputs, join
 from .preparation import Preparation
 from .result import EncodingResult
@@ -334,7 +334,7 @@ def _choose(runs: Sequence[_Run], per_target: bool) -> NDArray[np.intp]:
     skill = np.stack([run.skill for run in runs])
     known = np.where(np.isnan(skill), -np.inf, skill)
     if per_target:
-        return known.argmax(axis=0)
+        return np.asarray(known.argmax(axis=0))
     defined = np.isfinite(known).all(axis=0)
     mean = np.where(defined, known, 0).sum(axis=2)
     return np.broadcast_to(mean.argmax(axis=0)[:, None], skill.shape[1:])

@@ -152,7 +152,7 @@ class EncodingResult:
             module = self.modules[0]
         if module not in self.modules:
             raise unknown("module", str(module), self.modules, "Name one of them.")
-        return self.scores[name][self.modules.index(module)]
+        return np.asarray(self.scores[name][self.modules.index(module)])
 
     def __repr__(self) -> str:
         n_models, n_folds, n_targets = self.alphas.shape

@@ -7,20 +7,23 @@ those of stimuli, by the kernel of inner products; both give the same prediction
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from ..errors import unknown
+from ..folds import Folds
 from ..optional import require
-from .folds import Folds
 
 BACKENDS = ("numpy", "torch", "torch_cuda", "cupy")
 GRID = np.logspace(-5, 5, 21)  # of penalties, in units of the features' total variance
 SMALLEST_SHARE = 1e-6
+SMALL = 300**2  # numbers in a matrix to be decomposed
+ROOM = 2**23  # numbers that himalaya lays out for several penalties at once
 
 Array = NDArray[np.float64]
 
@@ -180,7 +183,7 @@ def solve(
     unit = 1.0 if shares is not None else problem.mean_square(0)
     penalties = np.sort(GRID * unit if alphas is None else np.asarray(alphas, np.float64))
     weights = np.ones((1, 1)) if shares is None else shares
-    with _backend(backend) as himalaya:
+    with _backend(backend) as himalaya, _threads(problem):
         fit = _fit_kernels if problem.is_kernel else _fit_features
         predicted, chosen, loss = fit(problem, responses, inner, penalties, weights, himalaya)
     parts = np.exp(chosen)  # share / penalty
@@ -220,7 +223,7 @@ def _fit_kernels(
     kernels = backend.asarray(np.stack(problem.train))
     deltas, dual, scores, _ = kernel_ridge.solve_multiple_kernel_ridge_random_search(
         kernels, numbers[2], n_iter=numbers[1], alphas=numbers[0], cv=inner, fit_intercept=True,
-        return_weights="dual", n_alphas_batch=1, progress_bar=False,
+        return_weights="dual", n_alphas_batch=_at_once(problem, responses), progress_bar=False,
     )  # fmt: skip
     deltas, dual, scores = (backend.to_numpy(item) for item in (deltas, dual, scores))
     predicted = sum(
@@ -237,13 +240,30 @@ def _fit_features(
     bands = [backend.asarray(rows) for rows in problem.train]
     deltas, coefficients, scores, _ = ridge.solve_group_ridge_random_search(
         bands, numbers[2], n_iter=numbers[1], alphas=numbers[0], cv=inner, fit_intercept=True,
-        return_weights=True, n_alphas_batch=1, progress_bar=False, warn=False,
+        return_weights=True, n_alphas_batch=_at_once(problem, responses), progress_bar=False,
+        warn=False,
     )  # fmt: skip
     deltas, coefficients, scores = (
         backend.to_numpy(item) for item in (deltas, coefficients, scores)
     )
     predicted = np.concatenate(problem.test, axis=1) @ coefficients
     return predicted, deltas, -scores.max(axis=0)
+
+
+def _at_once(problem: Problem, responses: Array) -> int:
+    """Say for how many penalties there is room at once."""
+    width = sum(rows.shape[1] for rows in problem.train)
+    largest = len(responses) * max(len(responses), width, responses.shape[1])
+    return max(1, int(ROOM // largest))
+
+
+def _threads(problem: Problem) -> AbstractContextManager[Any]:
+    """Let small decompositions run in one thread: several are many times slower at them."""
+    rows, columns = len(problem.train[0]), sum(part.shape[1] for part in problem.train)
+    if rows * columns > SMALL:
+        return nullcontext()
+    limits: AbstractContextManager[Any] = threadpool_limits(1)
+    return limits
 
 
 @contextmanager

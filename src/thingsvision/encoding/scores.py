@@ -67,9 +67,9 @@ def r2_score(
 def normalised_pearson(
     pearson: NDArray[np.float64], reliability: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    r"""Divide a correlation by the largest that is expected of a perfect model, :math:`r / \sqrt\rho`.
+    r"""Divide a correlation by the largest that a perfect model would reach.
 
-    The correction for attenuation by noise in the measurement (Spearman 1904,
+    :math:`r / \sqrt\rho`, the correction for attenuation by noise in the measurement (Spearman 1904,
     doi:10.2307/1412159; for encoding models Schoppe et al. 2016, doi:10.3389/fncom.2016.00010).
 
     Parameters
@@ -130,6 +130,7 @@ class Sums:
 
     @classmethod
     def of(cls, measured: NDArray[Any], predicted: NDArray[Any], shift: NDArray[Any]) -> Sums:
+        """Sum up responses and predictions, shape (n_stimuli, n_targets)."""
         y = np.asarray(measured, np.float64) - shift
         p = np.asarray(predicted, np.float64) - shift
         return cls(
@@ -164,18 +165,22 @@ class Sums:
         return result
 
     def pearson(self) -> NDArray[np.float64]:
+        """Correlation of each target, as `pearson_score`."""
         measured = self._variance(self.yy, self.y)
         product = measured * self._variance(self.pp, self.p)
         covariance = self.yp - self.y * self.p / self.count
         result = np.divide(
             covariance, np.sqrt(product), out=np.zeros(len(product)), where=product > 0
         )
-        return np.where(measured > 0, np.clip(result, -1, 1), np.nan)
+        defined: NDArray[np.float64] = np.where(measured > 0, np.clip(result, -1, 1), np.nan)
+        return defined
 
     def r2(self) -> NDArray[np.float64]:
+        """Share of variance explained of each target, as `r2_score`."""
         measured = self._variance(self.yy, self.y)
         share = np.full(len(measured), np.nan)
-        return 1 - np.divide(self.error, measured, out=share, where=measured > 0)
+        np.divide(self.error, measured, out=share, where=measured > 0)
+        return np.asarray(1 - share)
 
 
 def _arrays(sums: Sums) -> list[NDArray[np.float64]]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..errors import InvalidArgument, MismatchError, counted, listing
+from .errors import InvalidArgument, MismatchError, counted, listing
 
 Rows = NDArray[np.intp]
 Folds = list[tuple[Rows, Rows]]
@@ -26,7 +26,12 @@ class Splitting:
 
 
 def split(
-    n_stimuli: int, cv: Any, inner_cv: Any, groups: Sequence[Any] | None, seed: int
+    n_stimuli: int,
+    cv: Any,
+    inner_cv: Any,
+    groups: Sequence[Any] | None,
+    seed: int,
+    nested: bool = True,
 ) -> Splitting:
     """Lay out the folds of a nested cross-validation.
 
@@ -40,6 +45,8 @@ def split(
         Stimuli of one group are never in both parts of a fold.
     seed : int
         Of numbers of folds.
+    nested : bool
+        Whether inner folds are needed.
 
     Returns
     -------
@@ -64,7 +71,7 @@ def split(
     outer = _folds(outer_cv, np.arange(n_stimuli), labels, "cv")
     return Splitting(
         outer,
-        [_folds(inner, train, labels, "inner_cv") for train, _ in outer],
+        [_folds(inner, train, labels, "inner_cv") for train, _ in outer] if nested else [],
         str(outer_cv),
         str(inner),
     )
