@@ -6,7 +6,7 @@ A format is a function and a row of `READERS`.
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .errors import InvalidArgument, listing, unknown
-from .optional import require
+from .response_images import IMAGES, is_image, load_image, read_images, stem
 
 ID_VARIABLES = ("ids", "file_names")
 Mask = str | Path | ArrayLike | None
@@ -81,9 +81,9 @@ def read_responses(source: Any, mask: Mask = None, variable: str | None = None) 
     about: dict[str, Any] = {"file": files[0] if len(files) == 1 else files}
     if isinstance(mask, str | Path):
         about["mask"] = Path(mask).name
-    if all(_is_image(path) for path in paths):
-        array = _read_images(paths, mask)
-        return Found(array, _stem(paths[0]), ("stimulus", "target"), provenance=about)
+    if all(is_image(path) for path in paths):
+        array = read_images(paths, *_image_mask(mask))
+        return Found(array, stem(paths[0]), ("stimulus", "target"), provenance=about)
     if len(paths) > 1:
         raise InvalidArgument(
             "Only NIfTI and GIFTI images are laid end to end. Of other files, join the arrays: "
@@ -136,9 +136,19 @@ def _as_mask(mask: Mask) -> NDArray[np.bool_] | None:
     path = Path(mask)
     if not path.is_file():
         raise InvalidArgument(f"There is no file {path} of a mask.")
-    if _is_image(path):
-        return _boolean(_load_image(path)[0], str(path))
+    if is_image(path):
+        return _boolean(load_image(path)[0], str(path))
     return _boolean(read_responses(path).array, str(path))
+
+
+def _image_mask(mask: Mask) -> tuple[NDArray[np.bool_] | None, NDArray[Any] | None]:
+    """Read a mask for images, and its affine where it has one."""
+    if isinstance(mask, str | Path) and Path(mask).is_file() and is_image(Path(mask)):
+        array, affine = load_image(Path(mask))
+        if affine is not None and array.ndim == 4 and array.shape[3] == 1:
+            array = array[..., 0]
+        return _boolean(array, str(mask)), affine
+    return _as_mask(mask), None
 
 
 def _boolean(mask: NDArray[Any], what: str) -> NDArray[np.bool_]:
@@ -148,9 +158,6 @@ def _boolean(mask: NDArray[Any], what: str) -> NDArray[np.bool_]:
     if not chosen.any():
         raise InvalidArgument(f"{what} chooses nothing: it is zero everywhere.")
     return np.asarray(chosen)
-
-
-# --- arrays ---------------------------------------------------------------------------
 
 
 def _read_npy(path: Path, variable: str | None) -> Found:
@@ -272,119 +279,6 @@ def _read_csv(path: Path, variable: str | None) -> Found:
     return Found(values, axes=("stimulus", "target"), ids=ids, target_names=tuple(rows[0][1:]))
 
 
-# --- images ---------------------------------------------------------------------------
-
-
-def _is_image(path: Path) -> bool:
-    return path.name.lower().endswith(IMAGES)
-
-
-def _stem(path: Path) -> str:
-    name = path.name
-    for suffix in IMAGES:
-        name = name[: -len(suffix)] if name.lower().endswith(suffix) else name
-    return name
-
-
-def _load_image(path: Path) -> tuple[NDArray[Any], NDArray[Any] | None]:
-    """Read a whole image and its affine, None for a surface."""
-    image = _open(path)
-    if _is_surface(path):
-        arrays = [array.data for array in image.darrays]
-        return np.stack(arrays) if len(arrays) != 1 else arrays[0], None
-    return np.asanyarray(image.dataobj), image.affine
-
-
-def _open(path: Path) -> Any:
-    nibabel = require("nibabel")
-    try:
-        if _is_surface(path):
-            return nibabel.load(path)
-        return nibabel.load(path, keep_file_open=True)  # so that .gz is read once, front to back
-    except Exception as error:
-        raise InvalidArgument(
-            f"{path} cannot be read by nibabel ({type(error).__name__}: {error}). Is it complete?"
-        ) from error
-
-
-def _is_surface(path: Path) -> bool:
-    return path.name.lower().endswith(".gii")
-
-
-def _read_images(paths: Sequence[Path], mask: Mask) -> NDArray[Any]:
-    """Read images as rows of what lies inside the mask, shape (n_stimuli, n_targets)."""
-    chosen, affine = _image_mask(mask)
-    blocks = []
-    for path in paths:
-        image = _open(path)
-        surface = _is_surface(path)
-        shape = image.darrays[0].data.shape if surface else image.shape[:3]
-        if not surface and len(image.shape) not in (3, 4):
-            raise InvalidArgument(
-                f"{path} has shape {image.shape}; of images 3 or 4 axes are read."
-            )
-        inside = np.ones(shape, bool) if chosen is None else chosen
-        _check_mask(inside, affine, shape, None if surface else image.affine, path)
-        volumes = _surfaces(image, path) if surface else _volumes(image)
-        blocks.append(np.stack([volume[inside] for volume in volumes]))
-    widths = {block.shape[1] for block in blocks}
-    if len(widths) > 1:
-        raise InvalidArgument(f"The images have different numbers of voxels: {sorted(widths)}.")
-    return np.concatenate(blocks) if len(blocks) > 1 else blocks[0]
-
-
-def _surfaces(image: Any, path: Path) -> Iterator[NDArray[Any]]:
-    shapes = {array.data.shape for array in image.darrays}
-    if len(shapes) > 1:
-        raise InvalidArgument(
-            f"{path} holds arrays of different shapes ({listing(sorted(shapes))}): is it a surface "
-            "itself? Give the values on it, e.g. a .func.gii."
-        )
-    for array in image.darrays:
-        yield array.data
-
-
-def _volumes(image: Any) -> Iterator[NDArray[Any]]:
-    """Yield one volume after the other; as float32 where that is what the file holds."""
-    exact = image.get_data_dtype().itemsize > 4
-    dtype = np.float64 if exact else np.float32
-    if len(image.shape) == 3:
-        yield np.asarray(image.dataobj).astype(dtype, copy=False)
-        return
-    for number in range(image.shape[3]):
-        yield np.asarray(image.dataobj[..., number]).astype(dtype, copy=False)
-
-
-def _image_mask(mask: Mask) -> tuple[NDArray[np.bool_] | None, NDArray[Any] | None]:
-    if isinstance(mask, str | Path) and Path(mask).is_file() and _is_image(Path(mask)):
-        array, affine = _load_image(Path(mask))
-        if affine is not None and array.ndim == 4 and array.shape[3] == 1:
-            array = array[..., 0]
-        return _boolean(array, str(mask)), affine
-    return _as_mask(mask), None
-
-
-def _check_mask(
-    mask: NDArray[np.bool_], affine: NDArray[Any] | None, shape: tuple[int, ...],
-    image_affine: NDArray[Any] | None, path: Path,
-) -> None:  # fmt: skip
-    if mask.shape != shape:
-        raise InvalidArgument(
-            f"The mask has shape {mask.shape}, but {path.name} has {shape}. Bring the mask to the "
-            "grid of the image first, e.g. with nilearn.image.resample_to_img(mask, image, "
-            "interpolation='nearest')."
-        )
-    if affine is not None and image_affine is not None and not np.allclose(
-        affine, image_affine, atol=1e-3
-    ):  # fmt: skip
-        raise InvalidArgument(
-            f"The mask and {path.name} have the same shape but different affines, so their voxels "
-            f"lie elsewhere in space:\n{affine}\n{image_affine}\nResample the mask to the image; "
-            "if the headers are known to be wrong, give the mask as an array."
-        )
-
-
-IMAGES = (".nii", ".nii.gz", ".gii")
 READERS: dict[str, Callable[[Path, str | None], Found]] = {
     ".npy": _read_npy,
     ".npz": _read_npz,

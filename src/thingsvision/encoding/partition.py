@@ -49,7 +49,7 @@ def partition_variance(features: Mapping[str, Any], responses: Any, **options: A
     >>> rng = np.random.default_rng(0)
     >>> a, b = rng.normal(size=(2, 200, 1))
     >>> table = partition_variance({"a": a, "b": b}, a + b, alphas=[0.01])
-    >>> table["models"].tolist(), round(table["part"].sum(), 3)
+    >>> table["models"].tolist(), round(float(table["part"].sum()), 3)
     (['a', 'b', 'a & b'], 1.0)
     """
     import pandas as pd

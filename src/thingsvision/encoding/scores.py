@@ -42,7 +42,9 @@ def r2_score(
     measured: Float[np.ndarray, "n_stimuli n_targets"],
     predicted: Float[np.ndarray, "n_stimuli n_targets"],
 ) -> Float[np.ndarray, " n_targets"]:
-    r"""Compute the share of variance explained, :math:`1 - \sum (y - \hat y)^2 / \sum (y - \bar y)^2`.
+    r"""Compute the share of variance explained of each target.
+
+    :math:`1 - \sum (y - \hat y)^2 / \sum (y - \bar y)^2`.
 
     Parameters
     ----------
@@ -69,8 +71,9 @@ def normalised_pearson(
 ) -> NDArray[np.float64]:
     r"""Divide a correlation by the largest that a perfect model would reach.
 
-    :math:`r / \sqrt\rho`, the correction for attenuation by noise in the measurement (Spearman 1904,
-    doi:10.2307/1412159; for encoding models Schoppe et al. 2016, doi:10.3389/fncom.2016.00010).
+    :math:`r / \sqrt\rho`, the correction for attenuation by noise in the measurement (Spearman
+    1904, doi:10.2307/1412159; for encoding models Schoppe et al. 2016,
+    doi:10.3389/fncom.2016.00010).
 
     Parameters
     ----------

@@ -12,6 +12,7 @@ from ..commonality import commonalities, subsets
 from ..errors import InvalidArgument, listing
 from ..folds import groups_of, split
 from .aligned import aligned, check_count, named_rdms, pair_rows
+from .components import pairs_among
 from .reweighting import FEWEST, check_parts, nonnegative_weights
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def partition_rdms(
     >>> rng = np.random.default_rng(0)
     >>> a, b = rng.random((2, 1225))
     >>> table = partition_rdms({"a": a, "b": b}, a + b, cv=None)
-    >>> table["models"].tolist(), round(table["part"].sum(), 3)
+    >>> table["models"].tolist(), round(float(table["part"].sum()), 3)
     (['a', 'b', 'a & b'], 1.0)
     """
     import pandas as pd
@@ -146,7 +147,7 @@ def _explained(
 ) -> NDArray[np.float64]:  # fmt: skip
     """Fit on the training pairs and give the variance explained of the test pairs, (n_targets,)."""
     (given, truth), (shown, wanted) = (
-        (_columns(squares, rows), _columns(targets, rows)) for rows in fold
+        (pairs_among(squares, rows).T, pairs_among(targets, rows).T) for rows in fold
     )
     mean, level = given.mean(axis=0), truth.mean(axis=0)
     centred, aims = given - mean, truth - level
@@ -168,8 +169,3 @@ def _explained(
     scale = np.square(wanted).sum(axis=0)
     np.divide(error, variance, out=share, where=variance > 1e-12 * scale)
     return np.asarray(1 - share)
-
-
-def _columns(squares: NDArray[np.float64], rows: NDArray[np.intp]) -> NDArray[np.float64]:
-    first, second = np.triu_indices(len(rows), 1)
-    return squares[:, rows[first], rows[second]].T

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..errors import InvalidArgument, listing
-from ..features import Features, FeatureSet, as_features
+from ..errors import InvalidArgument
+from ..features import Features, FeatureSet
 from ..folds import Folds, groups_of, split
 from .aligned import aligned, check_count, named_rdms, pair_rows
 from .comparison import compare_rdms
+from .components import pairs_among, source_of
 from .rdm import RDM
 
 if TYPE_CHECKING:
@@ -141,7 +142,7 @@ def compare_reweighted(
     0       1.0           0.31
     """
     references = named_rdms(reference, "reference")
-    source, names, model_ids, about = _source(model)
+    source, names, model_ids, about = source_of(model)
     labels = {f"the reference {name}": rdm for name, rdm in references.items()}
     sizes = {"the model": source.n_stimuli, **{n: len(rdm) for n, rdm in labels.items()}}
     known = {"the model": model_ids, **{n: rdm.ids for n, rdm in labels.items()}}
@@ -163,7 +164,7 @@ def compare_reweighted(
         best = _choose_penalty(fitted, targets, train, inner, penalties)
         found = _fit(fitted, targets, train, best)
         weights.append(found)
-        pairs, truth = fitted.pairs(test), _truth(targets, test)
+        pairs, truth = fitted.pairs(test), pairs_among(targets, test)
         for which, name in enumerate(references):
             rows.append(
                 {
@@ -187,107 +188,9 @@ def compare_reweighted(
     return ReweightedResult(pd.DataFrame(rows), np.stack(weights), components, about)
 
 
-@dataclass(frozen=True)
-class _Features:
-    """RDMs of single features."""
-
-    array: Array
-
-    @property
-    def n_stimuli(self) -> int:
-        return len(self.array)
-
-    def ordered(self, ids: Sequence[str] | None, own: Sequence[str] | None) -> _Features:
-        return self if ids is None or own is None else _Features(self.array[_order(ids, own)])
-
-    def prepared(self, train: Rows, n_components: int | None) -> _Features:
-        if n_components is None:
-            return self
-        from sklearn.decomposition import PCA
-
-        count = min(n_components, len(train) - 1, self.array.shape[1])
-        if count < 1:
-            raise InvalidArgument(f"n_components is {n_components}; at least 1 is needed.")
-        pca = PCA(count, svd_solver="full").fit(self.array[train])
-        return _Features(pca.transform(self.array))
-
-    def pairs(self, rows: Rows) -> Array:
-        return np.concatenate(list(self.blocks(rows)))
-
-    def blocks(self, rows: Rows) -> Iterator[Array]:
-        """Yield the dissimilarities of each stimulus with later ones, (n_later, n_features)."""
-        for number, row in enumerate(rows[:-1]):
-            yield np.square(self.array[row] - self.array[rows[number + 1 :]])
-
-
-@dataclass(frozen=True)
-class _RDMs:
-    """RDMs of several models or modules."""
-
-    squares: Array  # (n_rdms, n, n)
-
-    @property
-    def n_stimuli(self) -> int:
-        return int(self.squares.shape[1])
-
-    def ordered(self, ids: Sequence[str] | None, own: Sequence[str] | None) -> _RDMs:
-        if ids is None or own is None:
-            return self
-        order = _order(ids, own)
-        return _RDMs(self.squares[:, order][:, :, order])
-
-    def prepared(self, train: Rows, n_components: int | None) -> _RDMs:
-        if n_components is not None:
-            raise InvalidArgument("n_components is for features; RDMs are weighted as they are.")
-        return self
-
-    def pairs(self, rows: Rows) -> Array:
-        return _truth(self.squares, rows).T
-
-    def blocks(self, rows: Rows) -> Iterator[Array]:
-        yield self.pairs(rows)
-
-
-def _source(model: Any) -> tuple[Any, tuple[str, ...], tuple[str, ...] | None, dict[str, Any]]:
-    """Say what is weighted: what it is, names, ids, provenance."""
-    many = isinstance(model, Mapping) and not isinstance(model, FeatureSet)
-    if many or isinstance(model, RDM) or (
-        isinstance(model, list | tuple) and any(isinstance(item, RDM) for item in model)
-    ):  # fmt: skip
-        rdms = named_rdms(model, "model")
-        sizes = {name: len(rdm) for name, rdm in rdms.items()}
-        ids = aligned({name: rdm.ids for name, rdm in rdms.items()}, sizes, False)
-        about = {"model": " + ".join(rdms), "module": ""}
-        return _RDMs(pair_rows(rdms, ids)), tuple(rdms), ids, about
-    array, ids = as_features(model)
-    if array.ndim == 0 or array.size == 0 or array.dtype.kind not in "biuf":
-        raise InvalidArgument(f"Features of shape {array.shape} are no numbers (n_stimuli, …).")
-    flat = array.reshape(len(array), -1).astype(np.float64)
-    broken = np.flatnonzero(~np.isfinite(flat).all(axis=1))
-    if len(broken):
-        names = broken.tolist() if ids is None else [ids[int(row)] for row in broken]
-        raise InvalidArgument(f"Features hold NaN or infinity for: {listing(names)}.")
-    item = model.only if isinstance(model, FeatureSet) else model
-    name = item.provenance.get("model", "") if isinstance(item, Features) else ""
-    name = name.get("name", "") if isinstance(name, Mapping) else name
-    about = {"model": name, "module": item.module if isinstance(item, Features) else ""}
-    return _Features(flat), tuple(map(str, range(flat.shape[1]))), ids, about
-
-
-def _order(ids: Sequence[str], own: Sequence[str]) -> list[int]:
-    rows = {name: row for row, name in enumerate(own)}
-    return [rows[name] for name in ids]
-
-
-def _truth(squares: Array, rows: Rows) -> Array:
-    """Take the pairs among some stimuli, shape (n_rdms, n_pairs)."""
-    first, second = np.triu_indices(len(rows), 1)
-    return squares[:, rows[first], rows[second]]
-
-
 def _moments(source: Any, targets: Array, rows: Rows) -> tuple[Array, Array, Array]:
     """Accumulate what least squares needs, of centred pairs: products, with the targets, scales."""
-    truth = _truth(targets, rows)
+    truth = pairs_among(targets, rows)
     total, products, mixed = np.zeros(1), np.zeros(1), np.zeros(1)
     start = 0
     for block in source.blocks(rows):
@@ -355,7 +258,7 @@ def _choose_penalty(
     for fitted_on, tested_on in inner:
         rows, held_out = train[fitted_on], train[tested_on]
         moments = _moments(source, targets, rows)
-        pairs, truth = source.pairs(held_out), _truth(targets, held_out)
+        pairs, truth = source.pairs(held_out), pairs_among(targets, held_out)
         for number, penalty in enumerate(penalties):
             for which in range(len(targets)):
                 weights = nonnegative_weights(moments[0], moments[1][:, which], moments[2], penalty)
