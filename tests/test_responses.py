@@ -155,7 +155,7 @@ def test_trials_are_averaged_by_id(rng):
     pairs = trials[[[0, 5], [1, 3], [2, 7], [4, 9], [6, 8]]]
     np.testing.assert_allclose(found.reliability, split_half_reliability(pairs))
     with pytest.warns(ThingsvisionWarning, match="1 to 3 trials each"):
-        uneven = tv.load_responses(trials, ["a"] + ids[1:], trials=True)
+        uneven = tv.load_responses(trials, ["a", *ids[1:]], trials=True)
     assert uneven.reliability is None
     np.testing.assert_allclose(uneven.array[0], trials[[0, 1, 3]].mean(axis=0))
 

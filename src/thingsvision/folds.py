@@ -121,7 +121,7 @@ def _splitter(cv: Any, name: str, seed: int, groups: Any) -> Any:
         if groups is None:
             return KFold(int(cv), shuffle=True, random_state=seed)
         return GroupKFold(int(cv))
-    if not hasattr(cv, "split"):
+    if isinstance(cv, str) or not hasattr(cv, "split"):
         try:
             return check_cv(list(cv))
         except (TypeError, ValueError) as error:

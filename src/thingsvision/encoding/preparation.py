@@ -80,6 +80,8 @@ class Preparation:
                 fitted, applied = fitted - mean, applied - mean
         elif self.reduction == "pca":
             fitted, applied = self._components(fitted, applied)
+        if not fitted.shape[1]:  # nothing varies: a feature that says nothing stands for all
+            return np.zeros((len(fitted), 1)), np.zeros((len(applied), 1))
         return fitted, applied
 
     def _components(
