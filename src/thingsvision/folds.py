@@ -123,7 +123,7 @@ def _splitter(cv: Any, name: str, seed: int, groups: Any) -> Any:
         return GroupKFold(int(cv))
     if isinstance(cv, str) or not hasattr(cv, "split"):
         try:
-            return check_cv(list(cv))
+            return check_cv([(train, test) for train, test in cv])
         except (TypeError, ValueError) as error:
             raise InvalidArgument(
                 f"{name}={cv!r} is no number of folds, splitter of scikit-learn, or list of "

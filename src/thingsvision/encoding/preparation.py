@@ -90,7 +90,7 @@ class Preparation:
         from sklearn.decomposition import PCA
 
         count = min(self.n_components, len(fitted) - 1, fitted.shape[1])
-        if count == 0:
+        if count == 0 or not np.abs(fitted).max() > 0:
             return fitted[:, :0], applied[:, :0]
         pca = PCA(count, random_state=self.seed).fit(fitted)
         return pca.transform(fitted), pca.transform(applied)

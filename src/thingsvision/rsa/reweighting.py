@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..errors import InvalidArgument
+from ..errors import InvalidArgument, unknown
 from ..features import Features, FeatureSet
 from ..folds import Folds, groups_of, split
 from .aligned import aligned, check_count, named_rdms, pair_rows
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 Rows = NDArray[np.intp]
-PENALTIES = (1e-4, 1e-2, 1e-1, 1.0, 10.0, 100.0, 1000.0)
+PENALTIES = (1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0, 1000.0, 10000.0)
+SHRINK = ("equal", "zero")
 FEWEST = 3  # stimuli of a test part: three pairs
 
 
@@ -82,6 +83,7 @@ def compare_reweighted(
     inner_cv: Any = 5,
     groups: Sequence[Any] | Mapping[str, Any] | None = None,
     n_components: int | None = None,
+    shrink: str = "equal",
     by_position: bool = False,
     seed: int = 0,
 ) -> ReweightedResult:
@@ -89,10 +91,11 @@ def compare_reweighted(
 
     Each feature :math:`j` has an RDM of its own, :math:`(x_{ij} - x_{kj})^2`; weights
     :math:`w_j \ge 0` and an offset are fitted to the pairs of the training stimuli by
-    least squares with a penalty :math:`\alpha \sum (s_j w_j)^2`, :math:`s_j^2` the summed squares
-    of the feature's centred dissimilarities, so that the scale of a feature does not matter.
-    The weighted sum is compared with the reference on the pairs of the test stimuli; pairs of a
-    training and a test stimulus are not used. Equal weights are the squared euclidean RDM.
+    least squares with a penalty :math:`\alpha s^2 \sum (w_j - w_0)^2`, :math:`s^2` the summed
+    squares of a feature's centred dissimilarities, in the mean over features, and :math:`w_0` zero
+    or the equal weights that fit best. The weighted sum is compared with the reference on the
+    pairs of the test stimuli; pairs of a training and a test stimulus are not used. Equal weights are the squared euclidean RDM.
+    Shrinking to equal weights, little can be lost by reweighting where stimuli are few.
     After Kaniuth & Hebart (2022, doi:10.1016/j.neuroimage.2022.119294) and Khaligh-Razavi &
     Kriegeskorte (2014, doi:10.1371/journal.pcbi.1003915).
 
@@ -113,6 +116,8 @@ def compare_reweighted(
         Stimuli of one group are kept together.
     n_components : int, optional
         Weigh so many principal components of the training stimuli instead of features.
+    shrink : {"equal", "zero"}
+        Whether the penalty draws weights to equal ones or, as in Kaniuth & Hebart, to zero.
     by_position : bool
         Take what carries no ids to be in the order of what does.
     seed : int
@@ -150,6 +155,8 @@ def compare_reweighted(
     source = source.ordered(ids, model_ids)
     targets = pair_rows(references, ids)
     check_count(source.n_stimuli, 2 * FEWEST, "A reweighting")
+    if shrink not in SHRINK:
+        raise unknown("value of shrink", shrink, SHRINK)
     penalties = sorted(set(map(float, alphas)))
     if not penalties or penalties[0] < 0 or not np.isfinite(penalties).all():
         raise InvalidArgument(f"alphas are {alphas!r}; penalties are numbers from 0.")
@@ -161,8 +168,8 @@ def compare_reweighted(
         inner = folds.inner[number]
         check_parts(inner, "inner_cv")
         fitted = source.prepared(train, n_components)
-        best = _choose_penalty(fitted, targets, train, inner, penalties)
-        found = _fit(fitted, targets, train, best)
+        best = _choose_penalty(fitted, targets, train, inner, penalties, shrink)
+        found = _fit(fitted, targets, train, best, shrink)
         weights.append(found)
         pairs, truth = fitted.pairs(test), pairs_among(targets, test)
         for which, name in enumerate(references):
@@ -182,7 +189,7 @@ def compare_reweighted(
 
     about |= {
         "n_stimuli": source.n_stimuli, "cv": folds.description, "seed": seed, "ids": ids,
-        "inner_cv": folds.inner_description, "joined_by": "position" if ids is None else "id",
+        "shrink": shrink,        "inner_cv": folds.inner_description, "joined_by": "position" if ids is None else "id",
     }  # fmt: skip
     components = names if n_components is None else tuple(map(str, range(len(weights[0][0]))))
     return ReweightedResult(pd.DataFrame(rows), np.stack(weights), components, about)
@@ -204,18 +211,20 @@ def _moments(source: Any, targets: Array, rows: Rows) -> tuple[Array, Array, Arr
     return products, mixed, scales
 
 
-def _fit(source: Any, targets: Array, rows: Rows, penalties: Sequence[float]) -> Array:
+def _fit(source: Any, targets: Array, rows: Rows, penalties: Sequence[float], shrink: str) -> Array:
     """Fit weights to each target with its penalty, shape (n_targets, n_components)."""
     products, mixed, scales = _moments(source, targets, rows)
     return np.stack(
         [
-            nonnegative_weights(products, mixed[:, which], scales, penalty)
+            nonnegative_weights(products, mixed[:, which], scales, penalty, shrink)
             for which, penalty in enumerate(penalties)
         ]
     )
 
 
-def nonnegative_weights(products: Array, mixed: Array, scales: Array, penalty: float) -> Array:
+def nonnegative_weights(
+    products: Array, mixed: Array, scales: Array, penalty: float, shrink: str = "zero"
+) -> Array:
     """Minimise the squared error plus a penalty over weights that are not negative.
 
     Parameters
@@ -227,7 +236,10 @@ def nonnegative_weights(products: Array, mixed: Array, scales: Array, penalty: f
     scales : array, shape (n,)
         Lengths of the columns; those of length 0 get no weight.
     penalty : float
-        On squared weights of columns of length 1.
+        On squared distances of the weights from where they are shrunk to, in units of
+        the mean squared length of the columns.
+    shrink : {"equal", "zero"}
+        To the equal weights that fit best, or to zero.
 
     Returns
     -------
@@ -240,16 +252,28 @@ def nonnegative_weights(products: Array, mixed: Array, scales: Array, penalty: f
     used = np.flatnonzero(scales > 0)
     if not len(used):
         return weights
-    scaled = products[np.ix_(used, used)] / np.outer(scales[used], scales[used])
-    scaled[np.diag_indices(len(used))] += max(penalty, 1e-12 * len(used))
+    unit = np.square(scales[used]).mean()
+    scaled, aims = products[np.ix_(used, used)] / unit, mixed[used] / unit
+    if shrink == "equal" and scaled.sum() > 0:
+        aims = aims + penalty * max(aims.sum() / scaled.sum(), 0)
+    scaled[np.diag_indices(len(used))] += penalty
+    # A trace of a penalty keeps collinear columns apart; each weighed in its own length.
+    lengths = np.sqrt(np.diag(scaled))
+    scaled = scaled / np.outer(lengths, lengths)
+    scaled[np.diag_indices(len(used))] += 1e-12 * len(used)
     root = cholesky(scaled)  # upper: scaled = root.T @ root
-    aim = solve_triangular(root, mixed[used] / scales[used], trans="T")
-    weights[used] = nnls(root, aim, maxiter=30 * len(used))[0] / scales[used]
+    aim = solve_triangular(root, aims / lengths, trans="T")
+    weights[used] = nnls(root, aim, maxiter=30 * len(used))[0] / lengths
     return weights
 
 
 def _choose_penalty(
-    source: Any, targets: Array, train: Rows, inner: Folds, penalties: Sequence[float]
+    source: Any,
+    targets: Array,
+    train: Rows,
+    inner: Folds,
+    penalties: Sequence[float],
+    shrink: str,
 ) -> list[float]:
     """Take for each target the penalty that predicts pairs of held-out training stimuli best."""
     if len(penalties) == 1:
@@ -261,7 +285,9 @@ def _choose_penalty(
         pairs, truth = source.pairs(held_out), pairs_among(targets, held_out)
         for number, penalty in enumerate(penalties):
             for which in range(len(targets)):
-                weights = nonnegative_weights(moments[0], moments[1][:, which], moments[2], penalty)
+                weights = nonnegative_weights(
+                    moments[0], moments[1][:, which], moments[2], penalty, shrink
+                )
                 scores[number, which] += _likeness(pairs @ weights, truth[which], "pearson")
     return [penalties[number] for number in scores.argmax(axis=0)]
 
