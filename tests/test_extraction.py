@@ -28,7 +28,7 @@ from thingsvision.features import FeatureSet
 from thingsvision.preprocessing import Preprocessing
 from thingsvision.provenance import digest_items
 from thingsvision.stimuli import StimulusSet, load_stimuli
-from thingsvision.store import open_features
+from thingsvision.store import STORES, open_features
 from thingsvision.testing import toy_network
 from thingsvision.zoo import wrap_model
 
@@ -481,3 +481,55 @@ def test_meta_that_was_edited_is_noticed(tmp_path: Path) -> None:
     meta.write_text(meta.read_text().replace('"shape"', '"form"'))
     with pytest.raises(StoreError, match="changed by hand"):
         open_features(tmp_path / "out")
+
+
+class Odd(ToyBackend):
+    """Gives numbers that are none for images of some levels; ``fc`` counts beyond float32."""
+
+    def run(self, model: Any, batch: Any, *args: Any, **options: Any) -> Any:
+        found = super().run(model, batch, *args, **options)
+        level = batch[:, 0, 0, 0]
+        for address, array in found.items():
+            if address == "thin":
+                array[level == 2, 0, 0, 0] = np.nan
+            if address in ("thin", "fc"):
+                array[level == 5] = -np.inf
+            if address == "noise":
+                array[:] = np.finfo(np.float32).max  # whose sum is not finite
+        return found
+
+
+@pytest.mark.parametrize(
+    ("format", "batch_size"), [(None, 1), (None, 7), *((format, 2) for format in (None, *STORES))]
+)
+def test_nan_and_infinity_are_kept_and_said_once(
+    format: str | None, batch_size: int, numbered: Any, tmp_path: Path
+) -> None:
+    if format in STORES.missing():
+        pytest.skip(f"{format} needs a package that is absent")
+    options = {} if format is None else {"out": tmp_path / "out", "format": format}
+    with pytest.warns(ThingsvisionWarning) as caught:
+        found = extract_features(
+            toy_network(backend=Odd()), numbered(7), ["thin", "fc", "noise"],
+            batch_size=batch_size, **options,
+        )  # fmt: skip
+    assert [str(one.message).split(". Leave")[0] for one in caught] == [
+        "2 of 7 stimuli gave NaN or infinity, kept as they are: 000002, 000005. "
+        "By module: thin (2), fc (1)"
+    ]
+    assert np.isnan(found["thin"][2]).sum() == 1 and np.all(found["fc"][5] == -np.inf)
+    assert np.isfinite(found["noise"]).all()
+
+
+def test_nan_is_said_also_when_an_extraction_fails(numbered: Any, tmp_path: Path) -> None:
+    class Failing(Odd):
+        def run(self, model: Any, batch: Any, *args: Any, **options: Any) -> Any:
+            if batch[0, 0, 0, 0] == 4:
+                raise KeyboardInterrupt
+            return super().run(model, batch, *args, **options)
+
+    with (
+        pytest.warns(ThingsvisionWarning, match="1 of 7 stimuli"),
+        pytest.raises(KeyboardInterrupt),
+    ):
+        extract_features(toy_network(backend=Failing()), numbered(7), "thin", batch_size=2)

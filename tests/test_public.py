@@ -95,7 +95,9 @@ def test_examples_in_docstrings() -> None:
         tree = ast.parse(source)
         wanted = {
             name.partition(".")[0]
-            for node in tree.body
+            # Those for type checkers too, which are of packages that a function imports.
+            for node in [*tree.body, *(n for part in tree.body if isinstance(part, ast.If)
+                                       for n in part.body)]
             if isinstance(node, (ast.Import, ast.ImportFrom)) and not getattr(node, "level", 0)
             for name in ([node.module] if isinstance(node, ast.ImportFrom) else
                          [alias.name for alias in node.names])

@@ -8,14 +8,15 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from operator import index
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from .backends.base import Capture
@@ -317,7 +318,8 @@ def _run(work: Plan, sink: Sink, progress: bool | None) -> None:
         work.stimuli, work.network.preprocessing, work.size, work.batch_size, starts, ahead
     )
     # Closed here, not when an error's traceback is let go: the threads end with the loop.
-    with bar, closing(batches):
+    odd: dict[str, list[int]] = {}
+    with bar, closing(batches), _telling(odd, work.stimuli):
         for batch in batches:
             if is_first:
                 # One image to the end: every module must answer, as often as surveyed. A copy,
@@ -333,7 +335,38 @@ def _run(work: Plan, sink: Sink, progress: bool | None) -> None:
                 seed=(work.seed + batch.start) % 2**32,
             )
             sink.write(batch.start, arrays, work.axes, batch.digests)
+            for address, array in arrays.items():
+                if len(rows := _not_finite(array)):
+                    odd.setdefault(address, []).extend((batch.start + rows).tolist())
             bar.update(len(batch.inputs))
+
+
+def _not_finite(array: NDArray[Any]) -> NDArray[np.int64]:
+    """Find the rows that hold NaN or infinity."""
+    with np.errstate(all="ignore"):
+        # A sum is quick, and finite only if all its numbers are; where it is not, each is asked.
+        if array.dtype.kind != "f" or np.isfinite(array.sum()):
+            return np.empty(0, np.int64)
+    finite = np.isfinite(array).reshape(len(array), -1).all(axis=1)
+    return np.flatnonzero(~finite)
+
+
+@contextmanager
+def _telling(odd: Mapping[str, list[int]], stimuli: StimulusSet) -> Iterator[None]:
+    """Warn, at the end, of stimuli whose activations are not finite; by module."""
+    try:
+        yield
+    finally:
+        if odd:
+            ids = [stimuli.ids[row] for row in sorted(set().union(*odd.values()))]
+            modules = [f"{module} ({len(rows)})" for module, rows in odd.items()]
+            warnings.warn(
+                f"{len(ids)} of {len(stimuli)} stimuli gave NaN or infinity, kept as they are: "
+                f"{listing(ids, 5)}. By module: {listing(modules)}. Leave these stimuli out of "
+                "RDMs and regressions with features.select.",
+                ThingsvisionWarning,
+                stacklevel=5,
+            )
 
 
 def _whole(name: str, value: Any) -> int:

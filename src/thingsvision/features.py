@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .errors import InvalidArgument, MismatchError, counted, listing, several, unknown
+from .interop.methods import FeatureSetInterop, FeaturesInterop
 
 
 @dataclass(frozen=True, eq=False)
-class Features:
+class Features(FeaturesInterop):
     """Activations of one module for an ordered set of stimuli.
 
     Parameters
@@ -129,7 +130,7 @@ class Features:
         return f"Features({self.module!r}, {shape}, {self.dtype})"
 
 
-class FeatureSet(Mapping[str, Features]):
+class FeatureSet(FeatureSetInterop, Mapping[str, Features]):
     """Features of several modules of one network for the same stimuli, by module address.
 
     Parameters
@@ -142,6 +143,8 @@ class FeatureSet(Mapping[str, Features]):
     >>> FeatureSet({"fc": Features(np.eye(2), ("a.jpg", "b.jpg"), "fc")})
     FeatureSet(2 stimuli; fc: 2 × 2)
     """
+
+    _member = Features
 
     def __init__(self, features: Mapping[str, Features]) -> None:
         self._features = dict(features)

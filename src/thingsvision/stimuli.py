@@ -1,13 +1,9 @@
-"""StimulusSet: ordered, named images or texts. Ids join everything later."""
+"""Finding the images of an experiment, in a stated order and with names."""
 
 from __future__ import annotations
 
 import os
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from warnings import warn
@@ -17,219 +13,25 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from .errors import (
-    ImageError,
     InvalidArgument,
     StimulusError,
     ThingsvisionWarning,
     counted,
     listing,
-    nearest,
     several,
 )
-from .folders import beside, class_index, classes_of, find_images, is_unicode, nfc
-from .images import SUFFIXES, probe_image, read_image
-from .provenance import digest, digest_items
+from .folders import beside, class_index, classes_of, find_images, nfc
+from .hdf5_images import SUFFIXES as HDF5_SUFFIXES
+from .hdf5_images import find_hdf5_images
+from .images import SUFFIXES
 from .samples import samples_of
+from .stimulus_set import SHOWN, StimulusSet, rows_of
 from .tables import read_lines, read_table
-
-# How many names an error shows before it counts the rest.
-SHOWN = 100
 
 # The suffixes that an error names before it counts the rest.
 COMMON = (".jpg", ".jpeg", ".png", ".tif", ".bmp", ".webp")
 
-Source = Path | NDArray[Any] | str
-
-
-@dataclass(frozen=True, eq=False)
-class StimulusSet:
-    """Ordered, named images or texts.
-
-    Parameters
-    ----------
-    ids : tuple of str
-        One per stimulus, all different.
-    sources : tuple of pathlib.Path, array or str
-        What each image is read from; arrays have shape ``(height, width, 3)`` or any other
-        that `thingsvision.images.read_image` takes. A str is a text, which is a stimulus
-        itself; a set holds images or texts, not both.
-    targets : array of int, shape (n_stimuli,), optional
-        Index of each image's class in `classes`.
-    classes : tuple of str
-        Names of the classes, if the images came in classes.
-    left_out : tuple of str
-        Files that were found but are not images.
-
-    Raises
-    ------
-    StimulusError
-        If there is no image, or ids are doubled, empty or no text that can be written.
-    InvalidArgument
-        If ids or targets are not as many as images.
-
-    Examples
-    --------
-    >>> stimuli = load_stimuli(np.zeros((2, 8, 8, 3), np.uint8))
-    >>> stimuli
-    StimulusSet(2 stimuli: 000000, 000001)
-    """
-
-    ids: tuple[str, ...]
-    sources: tuple[Source, ...]
-    targets: NDArray[np.int64] | None = None
-    classes: tuple[str, ...] = ()
-    left_out: tuple[str, ...] = field(default=(), repr=False)
-
-    def __post_init__(self) -> None:
-        if not self.ids:
-            raise StimulusError("There are no stimuli.")
-        several(self.ids, "ids={}")
-        for what, given in (("ids", self.ids), ("targets", self.targets)):
-            if given is not None and len(given) != len(self.sources):
-                raise InvalidArgument(
-                    f"{len(given)} {what} were given for {counted(len(self.sources), 'image')}; "
-                    "each image needs one."
-                )
-        doubled = [name for name, count in Counter(self.ids).items() if count > 1]
-        if doubled:
-            raise StimulusError(
-                f"{counted(len(doubled), 'id')} found more than once: {listing(doubled, SHOWN)}. "
-                "Rows of features are found by id, so each id must be its own. (Names that "
-                "look alike but are made of different Unicode characters are one id.)"
-            )
-        unwritable = [name for name in self.ids if not name.strip() or not is_unicode(name)]
-        if unwritable:
-            raise StimulusError(
-                f"{counted(len(unwritable), 'id')} found to be empty or no Unicode text: "
-                f"{listing([ascii(name) for name in unwritable], SHOWN)}. Rename the files, or "
-                "give names with ids=."
-            )
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    @property
-    def modality(self) -> str:
-        """``"image"`` or ``"text"``."""
-        return "text" if isinstance(self.sources[0], str) else "image"
-
-    @property
-    def texts(self) -> tuple[str, ...]:
-        """The texts of a set of texts; empty for images."""
-        return tuple(source for source in self.sources if isinstance(source, str))
-
-    def __getitem__(self, rows: slice) -> StimulusSet:
-        if not isinstance(rows, slice):
-            raise InvalidArgument(
-                f"A stimulus set takes a slice, such as stimuli[:10], not {rows!r}. "
-                "One picture is stimuli.image(row)."
-            )
-        return self._take(range(len(self))[rows])
-
-    def select(self, ids: Sequence[str]) -> StimulusSet:
-        """Take some stimuli, in the order asked for.
-
-        Raises
-        ------
-        StimulusError
-            If ids are unknown; all are named.
-        InvalidArgument
-            If one text was given, not a list.
-        """
-        several(ids, "stimuli.select({})")
-        return self._take(_rows(ids, self.ids, "id", "are not among the stimuli"))
-
-    def _take(self, rows: Iterable[int]) -> StimulusSet:
-        rows = list(rows)
-        return StimulusSet(
-            tuple(self.ids[row] for row in rows),
-            tuple(self.sources[row] for row in rows),
-            None if self.targets is None else self.targets[rows],
-            self.classes,
-        )
-
-    def read(self, row: int) -> tuple[Image.Image, str]:
-        """Decode one image, and compute the digest of the very bytes it was decoded from.
-
-        Returns
-        -------
-        image : PIL.Image.Image
-            Upright, mode RGB.
-        digest : str
-            SHA-256 of the file, or of the array.
-
-        Raises
-        ------
-        ImageError
-            If the image cannot be decoded; says why.
-        """
-        source = self.sources[row]
-        if not isinstance(source, Path):
-            return self.image(row), self.digest(row)
-        try:
-            data = source.read_bytes()
-            return read_image(data), digest(data)
-        except (OSError, ImageError):
-            read_image(source)  # fails likewise, and its error names the file
-            raise
-
-    def image(self, row: int) -> Image.Image:
-        """Decode one image: upright, mode RGB."""
-        source = self.sources[row]
-        if isinstance(source, str):
-            raise InvalidArgument(f"Stimulus {self.ids[row]!r} is a text, not an image.")
-        with _naming(self.ids[row], source):
-            return read_image(source)
-
-    def digest(self, row: int) -> str:
-        """Compute the SHA-256 of one image's file, of its array, or of a text in UTF-8.
-
-        Raises
-        ------
-        ImageError
-            If the file cannot be read.
-        """
-        source = self.sources[row]
-        if isinstance(source, Path):
-            try:
-                return digest(source.read_bytes())
-            except OSError as error:
-                raise ImageError(f"The image {str(source)!r} cannot be read: {error}.") from error
-        if isinstance(source, str):
-            return digest(source.encode())
-        return digest_items([str(source.dtype), source.shape, digest(source.tobytes())])
-
-    @cached_property
-    def sizes(self) -> tuple[tuple[int, int], ...]:
-        """Height and width of every upright image, read from the headers.
-
-        Raises
-        ------
-        StimulusError
-            If headers show that images cannot be read; all are named with the reason.
-        """
-        sizes, problems = [], []
-        for name, source in zip(self.ids, self.sources, strict=True):
-            try:
-                if isinstance(source, str):
-                    raise InvalidArgument(f"Stimulus {name!r} is a text, not an image.")
-                with _naming(name, source):
-                    sizes.append(probe_image(source))
-            except ImageError as error:
-                problems.append(str(error))
-        if problems:
-            lines = "\n  ".join(problems[:SHOWN])
-            more = f"\n  … and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
-            raise StimulusError(
-                f"{len(problems)} of {counted(len(self), 'image')} cannot be read:\n  "
-                f"{lines}{more}\nMend or remove them, or give the list of files you want."
-            )
-        return tuple(sizes)
-
-    def __repr__(self) -> str:
-        classes = f" in {len(self.classes)} classes" if self.classes else ""
-        noun = "stimulus" if len(self) == 1 else "stimuli"
-        return f"StimulusSet({len(self)} {noun}{classes}: {listing(self.ids, 3)})"
+__all__ = ["StimulusSet", "load_stimuli"]
 
 
 def load_stimuli(
@@ -238,6 +40,8 @@ def load_stimuli(
     file_names: Sequence[str] | str | os.PathLike[str] | None = None,
     ids: Sequence[str] | None = None,
     root: str | os.PathLike[str] | None = None,
+    dataset: str | None = None,
+    rows: Sequence[int] | None = None,
 ) -> StimulusSet:
     """Find the images of an experiment and give them an order and names.
 
@@ -249,8 +53,9 @@ def load_stimuli(
     ----------
     source : path, sequence of paths, or arrays
         A folder; a CSV file with a column ``path`` (and, if wanted, ``id`` and ``class``);
-        a list of image files; or images as an array ``(n_stimuli, height, width, 3)`` or a
-        list of arrays ``(height, width, 3)`` or Pillow images.
+        a list of image files; an HDF5 file with a dataset of images; or images as an array
+        ``(n_stimuli, height, width, 3)`` or a list of arrays ``(height, width, 3)`` or Pillow
+        images.
     file_names : sequence of str, or path of a text file with a name per line, optional
         Which images of the folder, in which order.
     ids : sequence of str, optional
@@ -258,6 +63,11 @@ def load_stimuli(
     root : path, optional
         Folder that a list's or a table's paths, and the ids, are relative to; by default the
         table's own folder, or the deepest folder around all files of a list.
+    dataset : str, optional
+        Name of the images in an HDF5 file, ``(n, height, width[, 1 | 3 | 4])``; needed if several
+        datasets could be meant.
+    rows : sequence of int, optional
+        Which images of the dataset, in which order; their numbers are the ids.
 
     Returns
     -------
@@ -296,6 +106,14 @@ def load_stimuli(
             "root is what the paths of a list or a table are relative to; "
             "leave it away for a folder or arrays."
         )
+    is_hdf5 = is_path and not is_folder and path.suffix.lower() in HDF5_SUFFIXES
+    if not is_hdf5 and (dataset is not None or rows is not None):
+        raise InvalidArgument(
+            "dataset= and rows= choose among the images of an HDF5 file "
+            f"({', '.join(HDF5_SUFFIXES)}); other stimuli are chosen by stimuli.select(ids)."
+        )
+    if is_hdf5:
+        return _from_hdf5(path, dataset, rows, ids)
     base = None if root is None else Path(root).expanduser()
     if is_folder:
         return _from_folder(path, file_names, ids)
@@ -341,8 +159,15 @@ def _from_folder(root: Path, file_names: Any, ids: Sequence[str] | None) -> Stim
             file_names = read_lines(file_names)
         wanted = [nfc(Path(name).as_posix()) for name in file_names]
         lack = f"are not images in the folder {str(root)!r}"
-        everything = everything._take(_rows(wanted, names, "file name", lack))
+        everything = everything.take(rows_of(wanted, names, "file name", lack))
     return _named(everything, ids)
+
+
+def _from_hdf5(
+    path: Path, dataset: str | None, rows: Sequence[int] | None, ids: Sequence[str] | None
+) -> StimulusSet:
+    images = find_hdf5_images(path, dataset, rows)
+    return _named(StimulusSet(tuple(f"{image.row:06d}" for image in images), tuple(images)), ids)
 
 
 def _from_arrays(source: Any, ids: Sequence[str] | None) -> StimulusSet:
@@ -398,33 +223,9 @@ def _is_arrays(source: Any) -> bool:
     )
 
 
-@contextmanager
-def _naming(name: str, source: Source) -> Iterator[None]:
-    """Put the id of an array into the errors about it; those about a file name the file."""
-    try:
-        yield
-    except ImageError as error:
-        if isinstance(source, Path):
-            raise
-        raise ImageError(f"Stimulus {name!r}: {error}") from error
-
-
 def _named(stimuli: StimulusSet, ids: Sequence[str] | None) -> StimulusSet:
     names = stimuli.ids if ids is None else ids
     return StimulusSet(
         tuple(nfc(str(name)) for name in names), stimuli.sources, stimuli.targets, stimuli.classes,
         stimuli.left_out,
     )  # fmt: skip
-
-
-def _rows(wanted: Sequence[str], known: Sequence[str], what: str, lack: str) -> list[int]:
-    """Find the rows of ids; name all that are missing."""
-    rows = {name: row for row, name in enumerate(known)}
-    wanted = [nfc(name) for name in wanted]
-    missing = [name for name in wanted if name not in rows]
-    if missing:
-        raise StimulusError(
-            f"{len(missing)} of {counted(len(wanted), what)} {lack}: {listing(missing, SHOWN)}. "
-            f"Nearest to the first: {listing(nearest(missing[0], known))}."
-        )
-    return [rows[name] for name in wanted]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -104,6 +104,7 @@ def check_backend(backend: Backend, model: Any, size: tuple[int, int]) -> None:
     _same(together, run(captures), 0, "stopping after the deepest module")
     _same(together, run(captures), 0, "running twice with the same seed")
     other_seed = run(captures, seed=1)
+    singly = [run(captures, row[None]) for row in batch]
     for capture in captures:
         address = capture.address
         alone = run([capture])[address]
@@ -112,7 +113,7 @@ def check_backend(backend: Backend, model: Any, size: tuple[int, int]) -> None:
             f"{address}: the arrays of two runs share memory; each must be a private copy."
         )
         if np.array_equal(other_seed[address], together[address], equal_nan=True):  # not random
-            one = np.concatenate([run([capture], row[None])[address] for row in batch])
+            one = np.concatenate([found[address] for found in singly])
             what = f"computing the rows of {address} one by one"
             _same({address: together[address]}, {address: one}, TOLERANCE, what)
     flat = run(captures, reductions={c.address: flatten for c in captures})
@@ -204,49 +205,33 @@ def check_store(store_class: Callable[[Path], Store], tmp_path: Path) -> None:
     AssertionError
         If a promise is broken.
     """
-    pictures = list(np.arange(5 * 12, dtype=np.uint8).reshape(5, 2, 2, 3))
-    stimuli = StimulusSet(tuple(f"class/{n} ü\n,.png" for n in range(5)), tuple(pictures))
-    arrays = _sample_arrays(len(stimuli))
-    request: dict[str, Any] = {"model": "m", "modules": dict.fromkeys(arrays)}
-
-    def fill(folder: Path, starts: tuple[int, ...], finish: bool) -> None:
-        axes = {name: tuple(f"axis_{k}" for k in range(a.ndim)) for name, a in arrays.items()}
-        with closing(store_class(folder)) as store:
-            done = store.begin(request, {"versions": {}}, stimuli)
-            assert not done, "begin() says that an unfinished store is complete."
-            for start in starts:
-                assert not store.has(start), f"has({start}) before that batch was written."
-                rows = {name: array[start : start + 2] for name, array in arrays.items()}
-                digests = [stimuli.digest(row) for row in range(start, min(start + 2, 5))]
-                store.write(start, rows, axes, digests)
-                assert store.has(start), f"has({start}) denies a batch that was written."
-            if finish:
-                store.finish()
-            store.close()  # twice must do no harm
-
-    fill(tmp_path / "whole", (0, 2, 4), finish=True)
-    _check_read(store_class(tmp_path / "whole"), arrays, stimuli)
-    assert store_class(tmp_path / "whole").begin(request, {}, stimuli), (
+    for count in (1, 5):
+        stimuli, arrays = _sample_stimuli(count), _sample_arrays(count)
+        whole = tmp_path / f"of {count}"
+        _fill(store_class(whole), stimuli, arrays, range(0, count, 2))
+        store_class(whole).close()  # twice, or unused, must do no harm
+        _check_read(store_class(whole), arrays, stimuli)
+    parts, request = tmp_path / "parts", _request(arrays)
+    assert store_class(whole).begin(request, {}, stimuli), (
         "begin() does not see that the store is complete."
     )
-    parts = tmp_path / "parts"
-    fill(parts, (4,), finish=False)
+    _fill(store_class(parts), stimuli, arrays, [4], finish=False)
     _refuses(lambda: store_class(parts).read(), "reading an unfinished store")
-    fill(parts, (0,), finish=False)
+    _fill(store_class(parts), stimuli, arrays, [0], finish=False)
     with closing(store_class(parts)) as resumed:
         assert not resumed.begin(request, {"versions": {}}, stimuli)
         assert [resumed.has(start) for start in (0, 2, 4)] == [True, False, True], (
             "A store that was opened again does not know what it holds."
         )
         _refuses(resumed.finish, "finishing with rows missing")
-    fill(parts, (2,), finish=True)
+    _fill(store_class(parts), stimuli, arrays, [2])
     _check_read(store_class(parts), arrays, stimuli)
-    assert _files(parts) == _files(tmp_path / "whole"), (
+    assert _files(parts) == _files(whole), (
         "A store that was interrupted differs from one that was not."
     )
     other = {**request, "model": "n"}
     _refuses(lambda: store_class(parts).begin(other, {}, stimuli), "another request")
-    changed = StimulusSet(stimuli.ids, (*pictures[:-1], pictures[0]))
+    changed = replace(stimuli, sources=(*stimuli.sources[:-1], stimuli.sources[0]))
     _refuses(lambda: store_class(parts).begin(request, {}, changed), "a changed image")
     foreign = tmp_path / "foreign"
     foreign.mkdir()
@@ -255,23 +240,67 @@ def check_store(store_class: Callable[[Path], Store], tmp_path: Path) -> None:
     _refuses(lambda: store_class(foreign).read(), "reading a folder of other files")
 
 
+def _sample_stimuli(count: int) -> StimulusSet:
+    pictures = tuple(np.arange(count * 12, dtype=np.uint8).reshape(count, 2, 2, 3))
+    ids = tuple(f'class/{n} ü犬𝄞\n,".png' for n in range(count))
+    return StimulusSet(ids, pictures, np.arange(count) % 2, ("käse, 😀", "犬"))
+
+
 def _sample_arrays(count: int) -> dict[str, NDArray[Any]]:
     random = np.random.default_rng(0)
     shapes = {"features.10": (3, 2, 2), "a/b:0": (), "Same": (4,), "same": (4,), "none[0]": (0, 3)}
     arrays = {n: random.standard_normal((count, *s)).astype("f4") for n, s in shapes.items()}
     arrays["x" * 300] = random.integers(0, 9, (count, 2))
-    for dtype in ("float16", "float64", "uint8", "bool"):
+    for dtype in ("uint8", "bool"):
         arrays[f"type *{dtype}?"] = random.integers(0, 2, (count, 3)).astype(dtype)
+    for dtype in ("float16", "float32", "float64"):
+        limits = np.finfo(dtype)
+        numbers = [np.nan, np.inf, -np.inf, -0.0, limits.smallest_subnormal, limits.max, 1 / 3]
+        arrays[f"limits of {dtype}"] = np.array([numbers] * count, dtype)
+        for axes in range(6):
+            array = random.standard_normal((count, *(2, 3, 1, 2, 2)[:axes]))
+            arrays[f"{axes} axes of {dtype}"] = array.astype(dtype)
     return arrays
+
+
+def _request(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
+    return {"model": "m", "modules": dict.fromkeys(arrays), "batch_size": 2}
+
+
+def _fill(
+    store: Store,
+    stimuli: StimulusSet,
+    arrays: Mapping[str, NDArray[Any]],
+    starts: Iterable[int],
+    finish: bool = True,
+) -> None:
+    """Write some batches of two."""
+    axes = {name: tuple(f"axis_{k}" for k in range(a.ndim)) for name, a in arrays.items()}
+    with closing(store):
+        done = store.begin(_request(arrays), {"versions": {}}, stimuli)
+        assert not done, "begin() says that an unfinished store is complete."
+        for start in starts:
+            assert not store.has(start), f"has({start}) before that batch was written."
+            rows = {name: array[start : start + 2] for name, array in arrays.items()}
+            digests = [stimuli.digest(row) for row in range(len(stimuli))[start : start + 2]]
+            store.write(start, rows, axes, digests)
+            assert store.has(start), f"has({start}) denies a batch that was written."
+        if finish:
+            store.finish()
+        store.close()  # twice must do no harm
 
 
 def _check_read(store: Store, arrays: Mapping[str, NDArray[Any]], stimuli: StimulusSet) -> None:
     features = store.read()
     assert list(features) == list(arrays), "Modules are not read in the order they were written."
     for address, array in arrays.items():
-        assert features[address].dtype == array.dtype, f"{address}: the type has changed."
-        assert np.array_equal(features[address], array), f"{address}: numbers have changed."
-        assert features[address].ids == stimuli.ids, "Ids have changed."
+        found = features[address]
+        assert found.dtype == array.dtype, f"{address}: the type has changed."
+        assert found.shape == array.shape, f"{address}: the shape has changed."
+        # Bits, since NaN equals nothing and -0.0 equals 0.0.
+        assert np.asarray(found).tobytes() == array.tobytes(), f"{address}: numbers have changed."
+        assert found.ids == stimuli.ids, "Ids have changed."
+        assert np.array_equal(found.targets, stimuli.targets), "Targets have changed."  # type: ignore[arg-type]
 
 
 def _files(folder: Path) -> dict[str, bytes]:

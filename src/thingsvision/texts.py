@@ -9,7 +9,7 @@ from typing import Any
 
 from .errors import InvalidArgument, StimulusError, counted, listing, several
 from .folders import beside, class_index, is_unicode, nfc
-from .stimuli import SHOWN, StimulusSet
+from .stimulus_set import SHOWN, StimulusSet
 from .tables import read_lines, read_table
 
 TABLES = (".csv", ".tsv")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,9 +19,10 @@ from .errors import InvalidArgument, unknown
 from .loader import Loader, extract_batch, extract_loaded
 from .model_class import Model
 from .preprocessing import Preprocessing
-from .stimuli import StimulusSet, load_stimuli
-from .store.records import write_names
+from .rsa import cka
+from .version2_data import DataLoader, HDF5Dataset, ImageDataset
 from .vision import (
+    as_array,
     center_features,
     compute_rdm,
     correlate_rdms,
@@ -42,6 +42,7 @@ IMAGENET = Preprocessing(
 OUTPUT_TYPES = ("ndarray", "tensor")
 
 __all__ = [
+    "CKA",
     "DataLoader",
     "Extractor",
     "HDF5Dataset",
@@ -49,6 +50,7 @@ __all__ = [
     "center_features",
     "compute_rdm",
     "correlate_rdms",
+    "get_cka",
     "get_extractor",
     "get_extractor_from_model",
     "merge_features",
@@ -57,109 +59,6 @@ __all__ = [
     "save_features",
     "split_features",
 ]
-
-
-class ImageDataset:
-    """The images of a folder, with what is done to each.
-
-    Parameters
-    ----------
-    root : path
-        Folder of images, flat or with a folder for each class.
-    out_path : path
-        Folder to which ``file_names.txt`` is written.
-    backend : {"pt", "tf"}
-        From ``extractor.get_backend()``.
-    transforms : Preprocessing or callable
-        From ``extractor.get_transformations()``, or your own.
-    class_names, file_names : sequence of str, optional
-        Only these classes; only these images, in this order.
-
-    Raises
-    ------
-    StimulusError
-        If there are no images, or names do not exist.
-    """
-
-    def __init__(
-        self,
-        root: str | os.PathLike[str],
-        out_path: str | os.PathLike[str],
-        backend: str,
-        transforms: Any = None,
-        class_names: Sequence[str] | None = None,
-        file_names: Sequence[str] | None = None,
-    ) -> None:
-        stimuli = load_stimuli(root, file_names=file_names)
-        if class_names is not None:
-            if strange := [name for name in class_names if name not in stimuli.classes]:
-                raise unknown("class", strange[0], stimuli.classes)
-            wanted = [name for name in stimuli.ids if name.partition("/")[0] in class_names]
-            stimuli = stimuli.select(wanted)
-        self._keep(stimuli, out_path, backend, transforms)
-
-    def _keep(self, stimuli: StimulusSet, out_path: Any, backend: str, transforms: Any) -> None:
-        folder = Path(out_path).expanduser()
-        folder.mkdir(parents=True, exist_ok=True)
-        write_names(folder, stimuli.ids)
-        self.loader = Loader(stimuli, transforms, 1, backend)
-
-    def __len__(self) -> int:
-        return len(self.loader)
-
-    def __getitem__(self, row: int) -> tuple[Any, int]:
-        """Give one preprocessed image and its target."""
-        row = range(len(self))[row]
-        one = replace(self.loader, stimuli=self.loader.stimuli[row : row + 1])
-        images, _ = next(iter(one))
-        return images[0], int(self.loader.targets[row])
-
-
-class HDF5Dataset(ImageDataset):
-    """The images of a dataset in an HDF5 file, such as the stimuli of NSD.
-
-    Parameters
-    ----------
-    hdf5_fp : path
-        The file.
-    img_ds_key : str
-        Name of the dataset, e.g. ``"imgBrick"``.
-    backend, transforms, out_path
-        As of `ImageDataset`.
-    img_indices : sequence of int, optional
-        Which images, in which order.
-    """
-
-    def __init__(
-        self,
-        hdf5_fp: str | os.PathLike[str],
-        img_ds_key: str,
-        backend: str,
-        transforms: Any = None,
-        out_path: str | os.PathLike[str] = ".",
-        img_indices: Sequence[int] | None = None,
-    ) -> None:
-        stimuli = load_stimuli(hdf5_fp, dataset=img_ds_key, rows=img_indices)
-        self._keep(stimuli, out_path, backend, transforms)
-
-
-def DataLoader(dataset: Any, batch_size: int, backend: str = "pt") -> Loader:  # noqa: N802
-    """Give a dataset in batches.
-
-    Parameters
-    ----------
-    dataset : ImageDataset or HDF5Dataset
-    batch_size : int
-        Images in a batch.
-    backend : str
-        Accepted for the sake of old scripts; the dataset knows.
-    """
-    if not isinstance(dataset, ImageDataset):
-        raise InvalidArgument(
-            f"The dataset is a {type(dataset).__name__}; give an ImageDataset or HDF5Dataset, or "
-            "take torch.utils.data.DataLoader, whose batches extract_features takes as well."
-        )
-    return replace(dataset.loader, batch_size=batch_size)
 
 
 class Extractor(Model):
@@ -223,11 +122,6 @@ class Extractor(Model):
         Returns
         -------
         array or tensor, shape (n_stimuli, ...), or dict of str to these
-
-        Raises
-        ------
-        InvalidArgument
-            If not just one of `module_name` and `module_names` is given.
         """
         wanted = _one_or_several(module_name, module_names)
         arrays, _ = extract_loaded(
@@ -367,10 +261,6 @@ def get_extractor_from_model(
     -------
     Extractor
 
-    Raises
-    ------
-    InvalidArgument
-        If the model is of no known framework.
     """
     given = transforms or preprocess
     record = given if isinstance(given, Preprocessing) else IMAGENET
@@ -385,6 +275,49 @@ def get_extractor_from_model(
     if given is not None and given is not record:
         extractor.get_transformations = lambda *sizes, **named: given  # type: ignore[method-assign]
     return extractor
+
+
+class CKA:
+    """Centred kernel alignment of two sets of features, by version 2's words; see `cka`.
+
+    Parameters
+    ----------
+    m : int
+        Number of stimuli.
+    kernel : {"linear", "rbf"}
+        Of the similarities between stimuli.
+    unbiased : bool
+        Use the unbiased estimate.
+    sigma : float
+        Width of the RBF kernel, as a multiple of the median distance between stimuli.
+    """
+
+    def __init__(
+        self, m: int, kernel: str = "linear", unbiased: bool = False, sigma: float | None = 1.0
+    ) -> None:
+        self.m, self.kernel, self.unbiased, self.sigma = m, kernel, unbiased, sigma or 1.0
+
+    def compare(self, X: Any, Y: Any) -> float:  # noqa: N803
+        """Compare two sets of features, shapes ``(m, n_features)``."""
+        x, y = as_array(X), as_array(Y)
+        if len(x) != self.m or len(y) != self.m:
+            raise InvalidArgument(
+                f"X has {len(x)} rows and Y {len(y)}, but m is {self.m}, the number of stimuli."
+            )
+        return cka(x, y, self.kernel, self.unbiased, self.sigma)
+
+
+def get_cka(
+    backend: str = "numpy",
+    m: int = 0,
+    kernel: str = "linear",
+    unbiased: bool = False,
+    sigma: float | None = 1.0,
+    device: str | None = None,
+    verbose: bool = False,
+) -> CKA:
+    """Make what compares features; `backend`, `device` and `verbose` are for old scripts."""
+    return CKA(m, kernel, unbiased, sigma)
 
 
 def _one_or_several(name: str | None, names: Sequence[str] | None) -> Sequence[str]:

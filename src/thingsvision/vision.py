@@ -31,6 +31,7 @@ from .store.slices import read_slices, write_slices
 from .tables import read_lines
 from .vision_models import (
     compare_models,
+    compare_models_to_humans,
     extract_features_across_models_and_datasets,
     extract_features_across_models_datasets_and_modules,
     get_features,
@@ -43,6 +44,7 @@ FEATURES, TARGETS = "features", "targets"
 __all__ = [
     "center_features",
     "compare_models",
+    "compare_models_to_humans",
     "compress_features",
     "compute_rdm",
     "correlate_rdms",
@@ -163,12 +165,12 @@ def save_features(
     StoreError
         If the disk is full or cannot be written.
     """
-    save_array(_folder(out_path), FEATURES, _array(features), file_format, n_splits)
+    save_array(_folder(out_path), FEATURES, as_array(features), file_format, n_splits)
 
 
 def save_targets(targets: ArrayLike, PATH: PathLike, file_format: str) -> None:  # noqa: N803
     """Write targets to a file ``targets`` in a folder; arguments as of `save_features`."""
-    write_array(_folder(PATH), TARGETS, _array(targets), file_format)
+    write_array(_folder(PATH), TARGETS, as_array(targets), file_format)
 
 
 def split_features(
@@ -178,7 +180,7 @@ def split_features(
     n_splits: int = PARTS,
 ) -> None:
     """Write features as nearly equal parts ``features_01`` …; arguments as of `save_features`."""
-    split_array(_folder(PATH), FEATURES, _array(features), file_format, n_splits)
+    split_array(_folder(PATH), FEATURES, as_array(features), file_format, n_splits)
 
 
 def merge_features(PATH: PathLike, file_format: str) -> NDArray[Any]:  # noqa: N803
@@ -194,7 +196,7 @@ def merge_features(PATH: PathLike, file_format: str) -> NDArray[Any]:  # noqa: N
 
 def tensor2slices(PATH: PathLike, file_name: str, features: ArrayLike) -> None:  # noqa: N803
     """Write features, shape (n_stimuli, n_channels, height, width), as text."""
-    write_slices(_folder(PATH) / file_name, _array(features))
+    write_slices(_folder(PATH) / file_name, as_array(features))
 
 
 def slices2tensor(PATH: PathLike, file: str) -> NDArray[Any]:  # noqa: N803
@@ -255,7 +257,7 @@ def compute_rdm(F: ArrayLike, method: str = "correlation") -> NDArray[Any]:  # n
     InvalidArgument
         If it is not defined for a stimulus.
     """
-    return rsa.compute_rdm(_array(F), method).square()
+    return rsa.compute_rdm(as_array(F), method).square()
 
 
 def correlate_rdms(rdm_1: ArrayLike, rdm_2: ArrayLike, correlation: str = "pearson") -> float:
@@ -268,7 +270,7 @@ def correlate_rdms(rdm_1: ArrayLike, rdm_2: ArrayLike, correlation: str = "pears
     MismatchError
         If the matrices are of different sizes.
     """
-    return float(rsa.compare_rdms(_array(rdm_1), _array(rdm_2), correlation))  # type: ignore[arg-type]
+    return float(rsa.compare_rdms(as_array(rdm_1), as_array(rdm_2), correlation))  # type: ignore[arg-type]
 
 
 def plot_rdm(
@@ -296,7 +298,7 @@ def plot_rdm(
         Open the figure in a window, or in the notebook.
     """
     path = _folder(out_path) / f"rdm.{format.lstrip('.')}"
-    figure = plotting.plot_rdm(rsa.compute_rdm(_array(F), method), path, colormap=colormap)
+    figure = plotting.plot_rdm(rsa.compute_rdm(as_array(F), method), path, colormap=colormap)
     if show_plot:
         plotting.show_figure(figure)
 
@@ -350,7 +352,7 @@ def get_class_probabilities(
     return classes
 
 
-def _array(values: Any) -> NDArray[Any]:
+def as_array(values: Any) -> NDArray[Any]:
     """Take an array, a list, or a tensor on any device."""
     return np.asarray(values.detach().cpu() if hasattr(values, "detach") else values)
 

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from .across import correlate_models, extract_across, load_folders, save_across
 from .errors import InvalidArgument, counted
 from .features import Features
+from .rsa import RDM, compute_rdm
+from .rsa import compare_models as infer
 from .stimuli import load_stimuli
 from .store.records import write_names
 from .zoo.former_names import current_name
@@ -158,6 +160,54 @@ def compare_models(
         named = (("", model, features) for (model, _), features in found.items())
         save_across(Path(out_path).expanduser(), named, "txt")
     return correlate_models(found, dissimilarity, correlation)
+
+
+def compare_models_to_humans(
+    root: PathLike,
+    out_path: PathLike,
+    model_names: Sequence[str],
+    module_names: Sequence[str],
+    clip: Any = None,
+    pretrained: bool = True,
+    batch_size: int = 32,
+    flatten_acts: bool = True,
+    human_rdm: Any = None,
+    save_features: bool = True,
+    n_bootstraps: int = 1000,
+    dissimilarity: str = "correlation",
+    correlation: str = "pearson",
+    backend: str = "pt",
+) -> pd.DataFrame:
+    """Correlate the RDMs of several networks with a human one, with bootstrapped intervals.
+
+    Parameters
+    ----------
+    root, out_path, model_names, module_names, clip, pretrained, batch_size, flatten_acts
+        As of `get_features`.
+    human_rdm : RDM, or array, shape (n_stimuli, n_stimuli) or (n_subjects, n_stimuli, n_stimuli)
+        Without ids, in the order of the images.
+    n_bootstraps : int
+        Samples of the images, drawn with replacement.
+    save_features, dissimilarity, correlation, backend
+        As of `compare_models`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        As of `thingsvision.compare_models`: a row for each network with model, module,
+        estimate, ci_low, ci_high, p.
+    """
+    found = _features(
+        root, out_path, model_names, module_names, pretrained, batch_size, backend, flatten_acts
+    )
+    if save_features:
+        named = (("", model, features) for (model, _), features in found.items())
+        save_across(Path(out_path).expanduser(), named, "txt")
+    rdms: dict[str, dict[str, RDM]] = {model: {} for model in model_names}
+    for (model, module), features in found.items():
+        rdms[model][module] = compute_rdm(features, dissimilarity)
+    human = human_rdm if isinstance(human_rdm, RDM) else np.asarray(human_rdm)
+    return infer(rdms, {"human": human}, correlation, "stimuli", n_bootstraps, by_position=True)
 
 
 def _named(

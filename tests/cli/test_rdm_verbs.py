@@ -118,3 +118,51 @@ def test_activations_are_no_rdms(run: Run, features: Path) -> None:
     result = run("compare", "out", "out")
     assert result.code == 1
     assert "thingsvision rdm out -o rdms" in " ".join(result.err.split())
+
+
+def test_options_of_dissimilarities(run: Run, features: Path) -> None:
+    features_3 = tv.open_features("out")["features.3"]
+    result = run("rdm", "out", "-m", "features.3", "-o", "g.npz", "--dissimilarity", "gaussian",
+                 "--bandwidth", "50")  # fmt: skip
+    assert result.code == 0, result.err
+    expected = tv.compute_rdm(features_3, "gaussian", bandwidth=50.0)
+    np.testing.assert_array_equal(tv.load_rdm("g.npz").dissimilarities, expected.dissimilarities)
+    refused = run("rdm", "out", "-m", "features.3", "--bandwidth", "50")
+    assert refused.code == 1
+    assert "correlation has no option bandwidth" in " ".join(refused.err.split())
+
+
+def test_the_help_names_all_dissimilarities(run: Run) -> None:
+    from thingsvision.rsa import DISSIMILARITIES
+
+    text = " ".join(run("rdm", "--help").out.split())
+    assert ", ".join(DISSIMILARITIES) in text
+
+
+def test_repeated_measurements(run: Run, features: Path) -> None:
+    ids = tv.open_features("out")["features.3"].ids
+    conditions = [f"c{row // 2 % 3}" for row in range(len(ids))]
+    folds = [str(row % 2) for row in range(len(ids))]
+    rows = [f"{a},{b},{c}" for a, b, c in zip(ids, conditions, folds, strict=True)]
+    Path("repeats.csv").write_text("\n".join(["id,condition,fold", *reversed(rows)]) + "\n")
+    words = ("rdm", "out", "-m", "features.3", "--dissimilarity", "crossnobis")
+    result = run(*words, "--repeats", "repeats.csv", "--covariance", "identity", "-o", "c.csv")
+    assert result.code == 0, result.err
+    expected = tv.compute_rdm(
+        tv.open_features("out")["features.3"], "crossnobis", conditions=conditions, folds=folds,
+        covariance="identity",
+    )  # fmt: skip
+    saved = tv.load_rdm("c.csv")
+    assert saved.ids == ("c0", "c1", "c2")
+    np.testing.assert_allclose(saved.dissimilarities, expected.dissimilarities, rtol=1e-6)
+    Path("repeats.csv").write_text("\n".join(["id,condition,fold", *rows[1:]]) + "\n")
+    short = run(*words, "--repeats", "repeats.csv")
+    assert short.code == 1
+    assert ids[0] in short.err
+
+
+def test_pairs_to_npy(run: Run, features: Path) -> None:
+    result = run("rdm", "out", "-m", "features.3", "-o", "pairs.npy")
+    assert result.code == 0, result.err
+    expected = tv.compute_rdm(tv.open_features("out")["features.3"])
+    np.testing.assert_array_equal(np.load("pairs.npy"), expected.dissimilarities)

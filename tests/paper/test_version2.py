@@ -13,6 +13,7 @@ import torchvision
 
 import thingsvision as tv
 from thingsvision import get_extractor, get_extractor_from_model
+from thingsvision.core.cka import CKA, get_cka
 from thingsvision.core.rsa import compute_rdm, correlate_rdms
 from thingsvision.errors import InvalidArgument, UnknownName
 from thingsvision.utils.data import DataLoader, HDF5Dataset, ImageDataset
@@ -155,6 +156,24 @@ def test_rdms_and_files_from_their_former_places(tmp_path: Path) -> None:
     save_features(torch.from_numpy(features), out_path=tmp_path, file_format="pt")
     assert torch.load(tmp_path / "features.pt", weights_only=True).shape == (9, 5)
     np.testing.assert_array_equal(merge_features(tmp_path, "pt"), features)
+
+
+def test_cka() -> None:
+    random = np.random.default_rng(0)
+    x, y = random.random((40, 6)), random.random((40, 9))
+    cka = get_cka(backend="numpy", m=40, kernel="linear", unbiased=False)
+
+    def hsic(a: np.ndarray, b: np.ndarray) -> float:
+        centre = np.eye(40) - 1 / 40
+        return float(np.trace(a @ a.T @ centre @ b @ b.T @ centre))
+
+    expected = hsic(x, y) / np.sqrt(hsic(x, x) * hsic(y, y))
+    assert cka.compare(X=x, Y=y) == pytest.approx(expected)
+    assert cka.compare(X=torch.from_numpy(x), Y=torch.from_numpy(y)) == pytest.approx(expected)
+    assert CKA(m=40, kernel="linear", unbiased=True).compare(x, 3 * x) == pytest.approx(1)
+    assert 0 < get_cka("torch", 40, "rbf", device="cpu").compare(x, y) < 1
+    with pytest.raises(InvalidArgument, match="m is 41"):
+        CKA(41).compare(x, y)
 
 
 def test_tokens(flat: Path) -> None:

@@ -236,6 +236,32 @@ def test_two_modules_of_one_network_are_told_apart(flat: Path) -> None:
     assert not Path("out/alexnet").exists()
 
 
+def test_networks_beside_people(flat: Path) -> None:
+    names = {"model_names": ["alexnet", "squeezenet1_1"], "module_names": ["features.10"] * 2}
+    human = vision.compute_rdm(np.random.default_rng(3).random((5, 20)))
+    table = vision.compare_models_to_humans(
+        root="flat", out_path="out", **names, clip=[False, False], pretrained=False, batch_size=8,
+        flatten_acts=True, human_rdm=human, save_features=False, n_bootstraps=50,
+        dissimilarity="correlation", correlation="pearson",
+    )  # fmt: skip
+    assert table["model"].tolist() == names["model_names"]
+    found = vision.get_features("flat", "out", **names, pretrained=False, batch_size=8)
+    for row, name in enumerate(names["model_names"]):
+        rdm = vision.compute_rdm(found[name]["features.10"])
+        assert table["estimate"][row] == pytest.approx(vision.correlate_rdms(rdm, human), rel=1e-5)
+        assert table["ci_low"][row] < table["estimate"][row] < table["ci_high"][row]
+    several = np.stack([human, human**2, human**0.5])
+    table = vision.compare_models_to_humans(
+        "flat", "out", ["alexnet"], ["features.10"], pretrained=False, human_rdm=several,
+        save_features=False, n_bootstraps=20,
+    )  # fmt: skip
+    assert table["n_subjects"].tolist() == [3]
+    with pytest.raises((InvalidArgument, MismatchError)):
+        vision.compare_models_to_humans(
+            "flat", "out", ["alexnet"], ["features.10"], pretrained=False, save_features=False
+        )
+
+
 CLASS_FILES = {
     "plain": "cat\ndog, hound\n\nzebra\n",
     "synsets": "n02121808 cat\nn02084071 dog, hound\nn02391049 zebra\n",

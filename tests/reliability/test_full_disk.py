@@ -29,7 +29,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize("moment", range(12))
 @pytest.mark.parametrize(
     ("place", "name"),
-    [(npy, "reserve"), (npy, "_write"), (records, "append_progress"), (records, "write_tables"),
+    [(npy, "reserve"), (npy, "write_at"), (records, "append_progress"), (records, "write_tables"),
      (records, "write_meta")],
 )  # fmt: skip
 def test_a_full_disk_is_one_clear_error(
@@ -41,7 +41,7 @@ def test_a_full_disk_is_one_clear_error(
     def full(*args: Any) -> Any:
         calls.append(1)
         if len(calls) - 1 == moment:
-            if name == "_write":  # half of it still fits
+            if name == "write_at":  # half of it still fits
                 original(args[0], args[1], args[2][: len(args[2]) // 2])
             raise FULL
         return original(*args)
@@ -83,7 +83,7 @@ def test_finished_rows_are_kept(
 def test_space_is_reserved_before_the_first_row(
     numbered: Numbered, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(npy, "_write", lambda *_: (_ for _ in ()).throw(FULL))
+    monkeypatch.setattr(npy, "write_at", lambda *_: (_ for _ in ()).throw(FULL))
     reserved = []
     original = os.posix_fallocate
     monkeypatch.setattr(
@@ -130,4 +130,4 @@ def test_a_device_that_is_really_full(numbered: Numbered, tmp_path: Path) -> Non
     with pytest.raises(StoreError), npy.io.FileIO("/dev/full", "w") as handle:
         store = npy.NpyStore(tmp_path / "out")
         with store._writing():
-            npy._write(handle, 0, b"rows")
+            npy.write_at(handle, 0, b"rows")

@@ -15,7 +15,7 @@ from scipy.stats import pearsonr, rankdata, spearmanr
 from thingsvision.errors import InvalidArgument, MismatchError, UnknownName
 from thingsvision.features import Features
 from thingsvision.rsa import COMPARISONS, RDM, compare_rdms, compute_rdm
-from thingsvision.rsa.comparison import average_ranks
+from thingsvision.rsa.ranks import average_ranks
 
 TRUE = {"pearson": pearsonr, "spearman": spearmanr}
 IDS = tuple(f"{letter}.jpg" for letter in "abcdefghijkl")

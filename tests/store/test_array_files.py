@@ -248,3 +248,15 @@ def test_slices_that_lack_their_shape_or_some_numbers(tmp_path: Path) -> None:
     file.write_text("\n".join(file.read_text().splitlines()[:-1]))
     with pytest.raises(StoreError, match=r"does not hold the shape \(2, 3, 4\)"):
         slices.read_slices(file)
+
+
+@pytest.mark.parametrize("name", ["features", "targets"])
+def test_large_mat_files_have_the_name_too(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(array_files.mat, "LARGEST", 0)  # so that it goes to version 7.3
+    array = sample((5, 2, 3))
+    path = array_files.write_array(tmp_path, name, array, "mat", list("abcde"))
+    with h5py.File(path) as file:
+        np.testing.assert_array_equal(file[name][()].T, array)
+    np.testing.assert_array_equal(array_files.read_array(path, name), array)

@@ -24,7 +24,13 @@ if TYPE_CHECKING:
 )
 @click.argument("a", type=click.Path())
 @click.argument("b", type=click.Path())
-@click.option("--comparison", default="spearman", show_default=True, help="spearman, pearson.")
+@click.option(
+    "--comparison",
+    default="spearman",
+    show_default=True,
+    help="spearman, pearson, kendall_tau_a, kendall_tau_b, rho_a, cosine, whitened_correlation, "
+    "whitened_cosine, bures.",
+)
 @click.option(
     "--by-position",
     is_flag=True,

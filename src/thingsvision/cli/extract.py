@@ -13,7 +13,7 @@ import click
 from ..errors import counted
 from .modules import surveyed
 from .output import results_alone, say, show_record, show_table, size_text
-from .verb import AFTER_INTERRUPT, Verb, one_of, read_folder, require_name, table_options
+from .verb import AFTER_INTERRUPT, Verb, one_of, read_folder, read_rows, require_name, table_options
 
 if TYPE_CHECKING:
     from ..extraction import Plan
@@ -147,6 +147,13 @@ def read_count(ctx: click.Context, param: click.Parameter, value: int) -> int:
     metavar="LIST",
     help="Text file: which images of the folder, in which order.",
 )
+@click.option("--dataset", metavar="NAME", help="Name of the images in an HDF5 file.")
+@click.option(
+    "--rows",
+    metavar="ROWS",
+    callback=read_rows,
+    help="Which images of an HDF5 file: 0-99, 0,5,9 or a text file of numbers.",
+)
 @click.option(
     "--text",
     is_flag=True,
@@ -199,7 +206,7 @@ def read_count(ctx: click.Context, param: click.Parameter, value: int) -> int:
     default="npy",
     show_default=True,
     callback=one_of("format", _formats),
-    help="Of the files.",
+    help="npy, hdf5, mat, txt, pt, zarr, csv or parquet.",
 )
 @click.option("--dry-run", is_flag=True, help="Only show what would be done.")
 @table_options
@@ -215,6 +222,8 @@ def extract(
     seed: int,
     weights: str | None,
     file_names: str | None,
+    dataset: str | None,
+    rows: list[int] | None,
     text: bool,
     flatten: bool,
     reduction: str | dict[str, str] | None,
@@ -231,7 +240,7 @@ def extract(
     """Extract activations of the network NAME for IMAGES.
 
     NAME is one of 'thingsvision models', or FILE.py:FUNCTION for a network of your own. IMAGES is
-    a folder, with or without subfolders, a CSV table with a column 'path', or one file. A run
+    a folder, with or without subfolders, a CSV table with a column 'path', an HDF5 file, or one image. A run
     that was interrupted goes on where it stopped when it is started again; one that is complete
     is not repeated.
     """
@@ -246,12 +255,16 @@ def extract(
     from ..stimuli import load_stimuli
     from ..texts import load_texts
 
-    for_images = {"--file-names": file_names, "--resize": resize, "--crop": crop,
+    for_images = {"--file-names": file_names, "--dataset": dataset, "--rows": rows,
+                  "--resize": resize, "--crop": crop,
                   "--interpolation": interpolation}  # fmt: skip
     if text and (given := [option for option, value in for_images.items() if value is not None]):
         raise click.UsageError(f"{', '.join(given)} cannot go with --text: it is for images.")
     # What costs nothing is checked first.
-    stimuli = load_texts(images) if text else load_stimuli(images, file_names=file_names)
+    stimuli = (
+        load_texts(images) if text
+        else load_stimuli(images, file_names=file_names, dataset=dataset, rows=rows)
+    )  # fmt: skip
     options: dict[str, Any] = {
         "reduction": reduction,
         "project": project,

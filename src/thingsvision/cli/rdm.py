@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     examples=(
         "thingsvision rdm out -m blocks.5 -o blocks.5.npz --plot blocks.5.png",
         "thingsvision rdm out -o rdms --dissimilarity euclidean",
+        "thingsvision rdm out -o rdms --dissimilarity gaussian --bandwidth 10",
         "thingsvision rdm out -m blocks.5 --plot photos.png --images images",
     ),
 )
@@ -40,14 +42,40 @@ if TYPE_CHECKING:
     "--dissimilarity",
     default="correlation",
     show_default=True,
-    help="correlation, cosine, euclidean, gaussian.",
+    help="correlation, cosine, euclidean, squared_euclidean, gaussian, mahalanobis, crossnobis, "
+    "poisson, poisson_cv.",
+)
+@click.option(
+    "--bandwidth",
+    type=float,
+    help="Of gaussian: its standard deviation. By default the mean distance decides.",
+)
+@click.option(
+    "--covariance",
+    help="Of mahalanobis and crossnobis, how the noise is estimated: shrinkage_eye (default), "
+    "shrinkage_diag, diag, full, identity.",
+)
+@click.option(
+    "--repeats",
+    type=click.Path(),
+    metavar="CSV",
+    help="Table with the columns id and condition, for stimuli that were measured repeatedly, "
+    "and fold for crossnobis and poisson_cv.",
+)
+@click.option(
+    "--nan",
+    type=click.Choice(["refuse", "drop"]),
+    default="refuse",
+    show_default=True,
+    help="What to do with stimuli whose features are NaN or infinite.",
 )
 @click.option(
     "-o",
     "--out",
     type=click.Path(),
     metavar="OUT",
-    help="File to write, .npz or .csv; or a folder, for several modules.",
+    help="File to write, .npz or .csv, or .npy, which holds no ids but may be larger than memory; "
+    "or a folder, for several modules.",
 )
 @click.option(
     "--plot",
@@ -66,6 +94,10 @@ def rdm(
     folder: str,
     modules: tuple[str, ...],
     dissimilarity: str,
+    bandwidth: float | None,
+    covariance: str | None,
+    repeats: str | None,
+    nan: str,
     out: str | None,
     plot: str | None,
     images: str | None,
@@ -84,11 +116,17 @@ def rdm(
     names = _chosen(features, modules)
     files = targets("--out", out, names, ".npz")
     plots = targets("--plot", plot, names, ".png")
+    options: dict[str, Any] = {"bandwidth": bandwidth, "covariance": covariance}
+    if repeats is not None:
+        options |= labels(Path(repeats), features[names[0]].ids)
+    options = {option: value for option, value in options.items() if value is not None}
     rows = []
     for name in names:
-        result = compute_rdm(features[name], dissimilarity=dissimilarity)
-        if name in files:
-            result.save(files[name])
+        path = files.get(name)
+        streamed = path if path is not None and path.suffix == ".npy" else None
+        result = compute_rdm(features[name], dissimilarity, nan=nan, out=streamed, **options)
+        if path is not None and streamed is None:
+            result.save(path)
         if name in plots:
             draw(result, plots[name], images)
         values = result.dissimilarities
@@ -107,6 +145,38 @@ def rdm(
     paths = [column for column in ("file", "figure") if any(row[column] for row in rows)]
     columns = ("module", "stimuli", "least", "mean", "most", *paths)
     show_table(rows, style, columns=columns, cut=paths)
+
+
+def labels(path: Path, ids: Sequence[str]) -> dict[str, list[str]]:
+    """Read the condition, and the fold if there is one, of each stimulus from a CSV file.
+
+    Raises
+    ------
+    InvalidArgument
+        If there is no such table, or it lacks a column or a stimulus.
+    """
+    from ..errors import InvalidArgument, listing
+
+    if not path.is_file():
+        raise InvalidArgument(f"There is no file {path} for --repeats.")
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        table = {row.get("id"): row for row in csv.DictReader(file)}
+    columns = list(next(iter(table.values()), {}))
+    if not {"id", "condition"} <= set(columns):
+        raise InvalidArgument(
+            f"{path} has the columns {listing(columns)}; needed are id and condition, and fold for "
+            "crossnobis and poisson_cv."
+        )
+    missing = [name for name in ids if name not in table]
+    if missing:
+        raise InvalidArgument(
+            f"{path} says nothing about {len(missing)} of the {len(ids)} stimuli: "
+            f"{listing(missing)}."
+        )
+    found = {"conditions": [table[name]["condition"] for name in ids]}
+    if "fold" in columns:
+        found["folds"] = [table[name]["fold"] for name in ids]
+    return found
 
 
 def targets(option: str, path: str | None, names: Sequence[str], suffix: str) -> dict[str, Path]:

@@ -63,6 +63,24 @@ def read_folder(ctx: click.Context, param: click.Parameter, value: str) -> str:
     return value
 
 
+def read_rows(ctx: click.Context, param: click.Parameter, value: str | None) -> list[int] | None:
+    """Read numbers of rows: ``0-99``, ``0,5,9``, or a text file with one a line."""
+    if value is None:
+        return None
+    file = Path(value).expanduser()
+    text = ",".join(file.read_text().split()) if file.is_file() else value
+    rows: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not first.isdigit() or (dash and not last.isdigit()):
+            raise click.BadParameter(
+                f"{part.strip()!r} is no number of a row. Give 0-99 (both included), 0,5,9, or a "
+                "text file with one number a line."
+            )
+        rows += range(int(first), int(last or first) + 1)
+    return rows
+
+
 def one_of(what: str, names: Callable[[], Iterable[str]]) -> Callable[..., str | None]:
     """Make the callback of an option that takes one of several names, and shows the nearest.
 

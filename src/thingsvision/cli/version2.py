@@ -63,7 +63,7 @@ def show_model(model_name: str, source: str, device: str, model_parameters: str 
     hidden=True,
     examples=(
         "thingsvision extract-features --image-root images --model-name alexnet \\\n"
-        "      --module-name features.10 --batch-size 32 --file-format npy --out-path features",
+        "      --module-name features.10 --file-format npy --out-path features",
     ),
 )
 @_model_options

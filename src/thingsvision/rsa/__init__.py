@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
+from .bootstrap import Bootstrap, bootstrap
+from .ceiling import NoiseCeiling, noise_ceiling
+from .cka import cka, procrustes, rv
 from .comparison import COMPARISONS, compare_rdms
 from .dissimilarity import DISSIMILARITIES
+from .inference import compare_models, compare_models_pairwise
+from .module_choice import ModuleChoice, choose_module
+from .permutation import permutation_test
 from .rdm import RDM, compute_rdm, load_rdm
 
 __all__ = [
     "COMPARISONS",
     "DISSIMILARITIES",
     "RDM",
+    "Bootstrap",
+    "ModuleChoice",
+    "NoiseCeiling",
+    "bootstrap",
+    "choose_module",
+    "cka",
+    "compare_models",
+    "compare_models_pairwise",
     "compare_rdms",
     "compute_rdm",
     "load_rdm",
+    "noise_ceiling",
+    "permutation_test",
+    "procrustes",
+    "rv",
 ]

@@ -1,15 +1,14 @@
 """Dissimilarities: from features, one row a stimulus, to the distances between all rows.
 
-A dissimilarity is a function from ``(n_stimuli, n_features)`` to a symmetric
-``(n_stimuli, n_stimuli)`` with zeros on its diagonal, and a row of
-`DISSIMILARITIES`. Another package adds one through the entry-point group
-``thingsvision.dissimilarities``.
+A dissimilarity is a function from ``(n_stimuli, n_features)`` to the pairs ``(n_pairs,)`` above
+the diagonal, row by row as in ``scipy.spatial.distance.pdist``, and a row of `DISSIMILARITIES`.
+It may have options, which are keyword arguments. If ``out`` is among them, it takes the pairs
+slice by slice, for results that go to disk. If ``folds`` is, it is cross-validated: it takes
+repeated measurements, and its estimates may be negative. Another package adds one through the
+entry-point group ``thingsvision.dissimilarities``; it may return the square matrix as well.
 
-All four here are squared Euclidean distances between rows that were first
-brought to some form (unit length, say), because for unit vectors
-``1 - u·v = |u - v|² / 2``. `_squared_distances` computes these by matrix
-products, which are fast, and again where products lose digits: distances that
-are small against the length of the vectors.
+Those in this file are squared Euclidean distances between rows that were first brought to some
+form (unit length, say), because for unit vectors ``1 - u·v = |u - v|² / 2``.
 
 float32 and float64 are kept; float16 becomes float32, integers become float64.
 Against a float64 computation the relative error is about 1e-11 in float64, and
@@ -18,7 +17,7 @@ below 1e-5 in float32.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -27,23 +26,27 @@ from numpy.typing import NDArray
 
 from ..errors import InvalidArgument, listing
 from ..registry import Registry
+from .blocked import Pairs, Prepared, Rows, squared_distances
 
+HERE = "thingsvision.rsa"
 DISSIMILARITIES = Registry(
     "dissimilarity",
     {
-        name: f"thingsvision.rsa.dissimilarity:{name}"
-        for name in ("correlation", "cosine", "euclidean", "gaussian")
+        "correlation": f"{HERE}.dissimilarity:correlation",
+        "cosine": f"{HERE}.dissimilarity:cosine",
+        "euclidean": f"{HERE}.dissimilarity:euclidean",
+        "squared_euclidean": f"{HERE}.dissimilarity:squared_euclidean",
+        "gaussian": f"{HERE}.dissimilarity:gaussian",
+        "mahalanobis": f"{HERE}.noise:mahalanobis",
+        "crossnobis": f"{HERE}.crossvalidated:crossnobis",
+        "poisson": f"{HERE}.poisson:poisson",
+        "poisson_cv": f"{HERE}.poisson:poisson_cv",
     },
     group="thingsvision.dissimilarities",
 )
+CROSSVALIDATED = ("crossnobis", "poisson_cv")  # estimates, which may be negative
 
-# Distances below these fractions of |x|² + |y|² are computed again: from float32
-# products in float64, from float64 products by subtracting the two rows.
-CLOSE = {np.dtype(np.float32): 0.05, np.dtype(np.float64): 1e-5}
-DENSE = 0.002  # above this share of close pairs a float64 product is faster than subtracting
-BLOCK = 2**23  # numbers held at once in float64 (64 MB)
-
-Rows = Callable[[Any], NDArray[np.float64]]  # row numbers or a slice → those rows, brought to form
+Distances = Float[np.ndarray, " n_pairs"] | Pairs
 
 
 class UndefinedRows(InvalidArgument):
@@ -64,8 +67,8 @@ class UndefinedRows(InvalidArgument):
 
 
 def correlation(
-    features: Shaped[np.ndarray, "n_stimuli n_features"],
-) -> Float[np.ndarray, "n_stimuli n_stimuli"]:
+    features: Shaped[np.ndarray, "n_stimuli n_features"], *, out: Pairs | None = None
+) -> Distances:
     """Compute one minus the Pearson correlation of each pair of rows.
 
     ``1 - r(x, y)`` [1]_: 0 for rows that differ by a positive scale and a shift,
@@ -75,11 +78,13 @@ def correlation(
     ----------
     features : array, shape (n_stimuli, n_features)
         At least two stimuli; no NaN and no infinity.
+    out : Pairs, optional
+        Takes the pairs instead of a new array.
 
     Returns
     -------
-    array, shape (n_stimuli, n_stimuli)
-        In 0..2, exactly symmetric, zero on the diagonal.
+    array, shape (n_pairs,)
+        In 0..2.
 
     Raises
     ------
@@ -93,20 +98,20 @@ def correlation(
     Examples
     --------
     >>> correlation(np.array([[1.0, 2.0, 3.0], [2.0, 4.0, 6.0], [3.0, 2.0, 1.0]])).round(12)
-    array([[0., 0., 2.],
-           [0., 0., 2.],
-           [2., 2., 0.]])
+    array([0., 2., 2.])
     """
-    features = _checked(features)
-    constant = features.max(axis=1) == features.min(axis=1)
-    _refuse("Correlation is undefined for features that are all equal. They are so for", constant)
-    centred = _by_length(features, centre=True)
-    return _halved(_squared_distances(centred, features.shape, features.dtype))
+    features = checked(features)
+    _refuse("Correlation is undefined for features that are all equal. They are so for", features)
+    rows = _by_length(features, centre=True)
+    found: Distances = squared_distances(
+        Prepared(rows, features.shape, features.dtype), _halve, out
+    )
+    return found
 
 
 def cosine(
-    features: Shaped[np.ndarray, "n_stimuli n_features"],
-) -> Float[np.ndarray, "n_stimuli n_stimuli"]:
+    features: Shaped[np.ndarray, "n_stimuli n_features"], *, out: Pairs | None = None
+) -> Distances:
     """Compute one minus the cosine of the angle between each pair of rows.
 
     ``1 - x·y / (|x| |y|)``.
@@ -115,11 +120,13 @@ def cosine(
     ----------
     features : array, shape (n_stimuli, n_features)
         At least two stimuli; no NaN and no infinity.
+    out : Pairs, optional
+        Takes the pairs instead of a new array.
 
     Returns
     -------
-    array, shape (n_stimuli, n_stimuli)
-        In 0..2, exactly symmetric, zero on the diagonal.
+    array, shape (n_pairs,)
+        In 0..2.
 
     Raises
     ------
@@ -129,20 +136,20 @@ def cosine(
     Examples
     --------
     >>> cosine(np.array([[1.0, 0.0], [3.0, 0.0], [0.0, 2.0]])).round(12)
-    array([[0., 0., 1.],
-           [0., 0., 1.],
-           [1., 1., 0.]])
+    array([0., 1., 1.])
     """
-    features = _checked(features)
-    zero = (features == 0).all(axis=1)
-    _refuse("The cosine is undefined for features that are all zero. They are so for", zero)
-    unit = _by_length(features, centre=False)
-    return _halved(_squared_distances(unit, features.shape, features.dtype))
+    features = checked(features)
+    _refuse("The cosine is undefined for features that are all zero. They are so for", features, 0)
+    rows = _by_length(features, centre=False)
+    found: Distances = squared_distances(
+        Prepared(rows, features.shape, features.dtype), _halve, out
+    )
+    return found
 
 
 def euclidean(
-    features: Shaped[np.ndarray, "n_stimuli n_features"],
-) -> Float[np.ndarray, "n_stimuli n_stimuli"]:
+    features: Shaped[np.ndarray, "n_stimuli n_features"], *, out: Pairs | None = None
+) -> Distances:
     """Compute the Euclidean distance, not squared, between each pair of rows.
 
     ``sqrt(sum((x - y)²))``, in the units of the features.
@@ -151,11 +158,13 @@ def euclidean(
     ----------
     features : array, shape (n_stimuli, n_features)
         At least two stimuli; no NaN and no infinity.
+    out : Pairs, optional
+        Takes the pairs instead of a new array.
 
     Returns
     -------
-    array, shape (n_stimuli, n_stimuli)
-        Not negative, exactly symmetric, zero on the diagonal.
+    array, shape (n_pairs,)
+        Not negative.
 
     Raises
     ------
@@ -165,40 +174,96 @@ def euclidean(
     Examples
     --------
     >>> euclidean(np.array([[0.0, 0.0], [3.0, 4.0]]))
-    array([[0., 5.],
-           [5., 0.]])
+    array([5.])
     """
-    features = _checked(features)
+    features = checked(features)
     rows, exponent = _by_range(features)
-    distances = _squared_distances(rows, features.shape, features.dtype)
-    np.sqrt(distances, out=distances)
-    np.ldexp(distances, exponent, out=distances)
-    return distances
+
+    def finish(distances: NDArray[Any]) -> None:
+        np.sqrt(distances, out=distances)
+        _scale(distances, exponent)
+
+    found: Distances = squared_distances(
+        Prepared(rows, features.shape, features.dtype), finish, out
+    )
+    return found
 
 
-def gaussian(
-    features: Shaped[np.ndarray, "n_stimuli n_features"],
-) -> Float[np.ndarray, "n_stimuli n_stimuli"]:
-    """Compute one minus a Gaussian kernel of the distance between each pair of rows.
+def squared_euclidean(
+    features: Shaped[np.ndarray, "n_stimuli n_features"], *, out: Pairs | None = None
+) -> Distances:
+    """Compute the squared Euclidean distance between each pair of rows.
 
-    ``1 - exp(-D² / mean(D²))`` with D² the squared Euclidean distances and the
-    mean over the whole matrix, its diagonal included [1]_. It depends on which
-    stimuli there are: that of a subset is not a part of that of the whole.
+    ``sum((x - y)²)``, in the squared units of the features; n_features times what
+    rsatoolbox calls Euclidean, which is the mean.
 
     Parameters
     ----------
     features : array, shape (n_stimuli, n_features)
         At least two stimuli; no NaN and no infinity.
+    out : Pairs, optional
+        Takes the pairs instead of a new array.
 
     Returns
     -------
-    array, shape (n_stimuli, n_stimuli)
-        In 0..1, exactly symmetric, zero on the diagonal.
+    array, shape (n_pairs,)
+        Not negative.
 
     Raises
     ------
     InvalidArgument
-        If a row is not finite, or all rows are the same (the mean is then zero).
+        If a row is not finite.
+
+    Examples
+    --------
+    >>> squared_euclidean(np.array([[0.0, 0.0], [3.0, 4.0]]))
+    array([25.])
+    """
+    features = checked(features)
+    rows, exponent = _by_range(features)
+
+    def finish(distances: NDArray[Any]) -> None:
+        _scale(distances, 2 * exponent)
+
+    found: Distances = squared_distances(
+        Prepared(rows, features.shape, features.dtype), finish, out
+    )
+    return found
+
+
+def gaussian(
+    features: Shaped[np.ndarray, "n_stimuli n_features"],
+    *,
+    bandwidth: float | None = None,
+    out: Pairs | None = None,
+) -> Distances:
+    """Compute one minus a Gaussian kernel of the distance between each pair of rows.
+
+    ``1 - exp(-D² / mean(D²))`` with D² the squared Euclidean distances and the
+    mean over the whole matrix, its diagonal included [1]_. It depends on which
+    stimuli there are: that of a subset is not a part of that of the whole. With
+    a bandwidth s it does not: ``1 - exp(-D² / (2 s²))``.
+
+    Parameters
+    ----------
+    features : array, shape (n_stimuli, n_features)
+        At least two stimuli; no NaN and no infinity.
+    bandwidth : float, optional
+        Standard deviation of the kernel, in the units of the features. Without
+        it, ``sqrt(mean(D²) / 2)``.
+    out : Pairs, optional
+        Takes the pairs instead of a new array.
+
+    Returns
+    -------
+    array, shape (n_pairs,)
+        In 0..1.
+
+    Raises
+    ------
+    InvalidArgument
+        If a row is not finite, all rows are the same (the mean is then zero), or
+        the bandwidth is not positive.
 
     References
     ----------
@@ -207,25 +272,41 @@ def gaussian(
     Examples
     --------
     >>> gaussian(np.array([[0.0], [1.0]])).round(4)  # mean(D²) = 1/2, and 1 - exp(-2) = 0.8647
-    array([[0.    , 0.8647],
-           [0.8647, 0.    ]])
+    array([0.8647])
+    >>> gaussian(np.array([[0.0], [1.0]]), bandwidth=1.0).round(4)  # 1 - exp(-1/2)
+    array([0.3935])
     """
-    features = _checked(features)
-    rows, _ = _by_range(features)
-    distances = _squared_distances(rows, features.shape, features.dtype)
-    mean = distances.mean(dtype=np.float64)
-    if mean == 0:
+    if bandwidth is not None and not (np.isfinite(bandwidth) and bandwidth > 0):
+        raise InvalidArgument(
+            f"bandwidth={bandwidth!r} is no bandwidth. Give a positive number in the units of the "
+            "features, or leave it out to take the mean distance."
+        )
+    features = checked(features)
+    rows, exponent = _by_range(features)
+    prepared = Prepared(rows, features.shape, features.dtype)
+    if bandwidth is not None:
+        scale = 2 * float(np.ldexp(bandwidth, -exponent)) ** 2
+    elif (features[1] == features[0]).all() and (features == features[0]).all():
         raise InvalidArgument(
             f"The Gaussian dissimilarity is undefined: all {len(features)} stimuli have the same "
             "features, so their mean distance is zero. Look at what their features should be."
         )
-    distances /= -mean
-    np.expm1(distances, out=distances)
-    np.negative(distances, out=distances)
-    return distances
+    else:
+        scale = prepared.mean_distance()
+    limits = np.finfo(features.dtype)
+    scale = float(np.clip(scale, limits.tiny, limits.max))
+
+    def finish(distances: NDArray[Any]) -> None:
+        with np.errstate(over="ignore"):  # far beyond the bandwidth
+            distances /= -scale
+        np.expm1(distances, out=distances)
+        np.negative(distances, out=distances)
+
+    found: Distances = squared_distances(prepared, finish, out)
+    return found
 
 
-def _checked(features: NDArray[Any]) -> NDArray[Any]:
+def checked(features: NDArray[Any]) -> NDArray[Any]:
     """Bring features to float32 or float64, and refuse what has no distances."""
     if features.ndim != 2 or features.shape[0] < 2 or features.shape[1] < 1:
         raise InvalidArgument(
@@ -234,29 +315,42 @@ def _checked(features: NDArray[Any]) -> NDArray[Any]:
         )
     if features.dtype.kind not in "biuf":
         raise InvalidArgument(f"Features of type {features.dtype} are not real numbers.")
-    if features.dtype not in CLOSE:
+    if features.dtype not in (np.float32, np.float64):
         features = features.astype(np.float32 if features.dtype == np.float16 else np.float64)
-    broken = ~np.isfinite(features).all(axis=1)
-    _refuse("Features have to be finite numbers. NaN or infinity is found in", broken)
+    if not np.isfinite([features.max(), features.min()]).all():
+        broken = [row for row, values in enumerate(features) if not np.isfinite(values).all()]
+        problem = "Features have to be finite numbers. NaN or infinity is found in"
+        raise UndefinedRows(problem, broken)
     return features
 
 
-def _refuse(problem: str, rows: NDArray[np.bool_]) -> None:
-    if rows.any():
-        raise UndefinedRows(problem, np.flatnonzero(rows).tolist())
+def _refuse(problem: str, features: NDArray[Any], value: float | None = None) -> None:
+    """Refuse rows that hold nothing but one value, that given or any."""
+    few = features[:, :: -(-features.shape[1] // 16)]  # enough to acquit nearly all rows
+    suspects = np.flatnonzero((few == (few[:, :1] if value is None else value)).all(axis=1))
+    rows = [
+        int(row)
+        for row in suspects
+        if (features[row] == (features[row, 0] if value is None else value)).all()
+    ]
+    if rows:
+        raise UndefinedRows(problem, rows)
 
 
 def _by_length(features: NDArray[Any], centre: bool) -> Rows:
     """Give rows of length one, if wanted after subtracting their mean."""
+    single = features.dtype == np.float32  # its squares are in the range of float64
 
     def rows(index: Any) -> NDArray[np.float64]:
         block = np.array(features[index], dtype=np.float64, order="C")
-        if centre:
+        if not single:
             _to_range(block)
+        if centre:
             block -= block.mean(axis=1, keepdims=True)
             block -= block.mean(axis=1, keepdims=True)  # what the first mean lost to rounding
-        _to_range(block)
-        block /= np.sqrt(np.square(block).sum(axis=1, keepdims=True))
+            if not single:
+                _to_range(block)
+        block /= np.sqrt(np.einsum("ij,ij->i", block, block))[:, None]
         return block
 
     return rows
@@ -264,8 +358,8 @@ def _by_length(features: NDArray[Any], centre: bool) -> Rows:
 
 def _to_range(block: NDArray[np.float64]) -> None:
     """Scale each row by a power of two, which is exact, to keep its squares in range."""
-    exponents = np.frexp(np.abs(block).max(axis=1, keepdims=True))[1]
-    np.ldexp(block, -exponents, out=block)
+    largest = np.maximum(block.max(axis=1, keepdims=True), -block.min(axis=1, keepdims=True))
+    _scale(block, -np.frexp(largest)[1])
 
 
 def _by_range(features: NDArray[Any]) -> tuple[Rows, int]:
@@ -274,82 +368,20 @@ def _by_range(features: NDArray[Any]) -> tuple[Rows, int]:
 
     def rows(index: Any) -> NDArray[np.float64]:
         block = np.array(features[index], dtype=np.float64, order="C")
-        np.ldexp(block, -exponent, out=block)
+        _scale(block, -exponent)
         return block
 
     return rows, exponent
 
 
-def _halved(squared: NDArray[Any]) -> NDArray[Any]:
+def _scale(values: NDArray[Any], exponent: Any) -> None:
+    """Multiply by powers of two in two steps, as one of them may be out of range."""
+    half = np.floor_divide(exponent, 2)
+    values *= np.ldexp(values.dtype.type(1), half)
+    values *= np.ldexp(values.dtype.type(1), exponent - half)
+
+
+def _halve(squared: NDArray[Any]) -> None:
     """Make ``1 - u·v`` of ``|u - v|²``."""
     squared /= 2
     np.minimum(squared, 2, out=squared)
-    return squared
-
-
-def _squared_distances(rows: Rows, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Compute squared Euclidean distances between all rows, tile by tile.
-
-    ``|x - y|² = |x|² + |y|² - 2 x·y``, after subtracting about the mean row,
-    which changes no distance and keeps the lengths, and so the rounding, small.
-
-    Returns
-    -------
-    array, shape (n_stimuli, n_stimuli), of the given type
-    """
-    n_stimuli, n_features = shape
-    size = int(np.clip(BLOCK // n_features, 64, 1024))
-    tiles = [slice(first, min(first + size, n_stimuli)) for first in range(0, n_stimuli, size)]
-    sample = np.arange(0, n_stimuli, -(-n_stimuli // min(size, 256)))
-    centre = rows(sample).mean(axis=0)
-    centred = np.empty((n_stimuli, n_features), dtype)
-    for tile in tiles:
-        centred[tile] = rows(tile) - centre
-    out = np.zeros((n_stimuli, n_stimuli), dtype)
-    for number, a in enumerate(tiles):
-        for b in tiles[number:]:
-            distances, close = _products(centred[a], centred[b], a == b)
-            if dtype != np.float64 and close.mean() > DENSE:
-                distances, close = _products(rows(a) - centre, rows(b) - centre, a == b)
-            _subtract(distances, close, rows, a.start, b.start, n_features)
-            if a == b:
-                distances = np.triu(distances, 1)
-                distances += distances.T
-            out[a, b], out[b, a] = distances, distances.T
-    return out
-
-
-def _products(
-    x: NDArray[Any], y: NDArray[Any], same: bool
-) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    """Compute squared distances by a matrix product, and say which lost digits."""
-    lengths = np.add.outer(_squares(x), _squares(y))
-    distances = x @ y.T
-    distances *= -2
-    distances += lengths
-    lengths *= CLOSE[x.dtype]
-    close = distances < lengths
-    np.maximum(distances, 0, out=distances)
-    return distances, np.triu(close, 1) if same else close
-
-
-def _squares(block: NDArray[Any]) -> NDArray[Any]:
-    squares: NDArray[np.float64] = np.square(block).sum(axis=1, dtype=np.float64)
-    return squares.astype(block.dtype)
-
-
-def _subtract(
-    distances: NDArray[Any],
-    close: NDArray[np.bool_],
-    rows: Rows,
-    first_row: int,
-    first_column: int,
-    n_features: int,
-) -> None:
-    """Replace the distances of close pairs by sums of squared differences in float64."""
-    i, j = np.nonzero(close)
-    step = max(1, BLOCK // 4 // n_features)
-    for start in range(0, len(i), step):
-        some = slice(start, start + step)
-        difference = rows(first_row + i[some]) - rows(first_column + j[some])
-        distances[i[some], j[some]] = np.square(difference, out=difference).sum(axis=1)

@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from .matrix import stimuli_of_pairs
 
 Ids = Sequence[str] | None
 About = Mapping[str, Any]
+T = TypeVar("T")
 
 
 class Found(NamedTuple):
@@ -58,13 +59,17 @@ def read(path: Path, variable: str | None = None) -> Found:
         raise InvalidArgument(
             f"{path} holds one array without a name; leave out variable={variable!r}."
         )
+    return _reading(path, lambda: READERS[suffix](path, variable))
+
+
+def _reading(path: Path, action: Callable[[], T]) -> T:
     try:
-        return READERS[suffix](path, variable)
+        return action()
     except InvalidArgument:
         raise
     except Exception as error:
         raise InvalidArgument(
-            f"{path} cannot be read as {suffix} ({type(error).__name__}: {error}). "
+            f"{path} cannot be read as {path.suffix} ({type(error).__name__}: {error}). "
             "Is it complete, and of the format that its name says?"
         ) from error
 
@@ -98,17 +103,57 @@ def _write_csv(
             writer.writerow([*([] if ids is None else [ids[row]]), *values.astype(str)])
 
 
-def _read_npz(path: Path, variable: str | None) -> Found:
+def arrays_of(path: Path) -> dict[str, NDArray[Any]]:
+    """Read all arrays of numbers in a file, by name; those in MATLAB's structures too."""
+    return _reading(path, lambda: _ARRAYS.get(path.suffix.lower(), _text_arrays)(path))
+
+
+def _npz_arrays(path: Path) -> dict[str, NDArray[Any]]:
     arrays: dict[str, NDArray[Any]] = {}
     with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-        if variable is None and {"dissimilarities", "about"} <= set(file.files):
-            ids = file["ids"].tolist() if "ids" in file.files else None
-            return Found(file["dissimilarities"], ids, json.loads(str(file["about"])))
         for name in file.files:
             try:
                 arrays[name] = file[name]
             except ValueError:  # Python objects, which are not unpickled
                 continue
+    return arrays
+
+
+def _mat_file_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    from scipy.io import loadmat
+
+    try:
+        contents = loadmat(path)
+    except NotImplementedError:  # version 7.3, which is HDF5
+        return dict(_hdf5_arrays(path))
+    return {
+        name: array
+        for key, value in contents.items()
+        if not key.startswith("__")
+        for name, array in _mat_arrays(key, value)
+    }
+
+
+def _npy_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    return {path.stem: np.load(path, allow_pickle=False)}
+
+
+def _text_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    return {path.stem: _read_text(path, None).array}
+
+
+_ARRAYS: dict[str, Callable[[Path], dict[str, NDArray[Any]]]] = {
+    ".npz": _npz_arrays,
+    ".npy": _npy_arrays,
+    ".mat": _mat_file_arrays,
+}
+
+
+def _read_npz(path: Path, variable: str | None) -> Found:
+    arrays = _npz_arrays(path)
+    if variable is None and {"dissimilarities", "about"} <= set(arrays):
+        ids = arrays["ids"].tolist() if "ids" in arrays else None
+        return Found(arrays["dissimilarities"], ids, json.loads(str(arrays["about"])))
     return Found(_choose(arrays, path, variable))
 
 
@@ -117,19 +162,7 @@ def _read_npy(path: Path, variable: str | None) -> Found:
 
 
 def _read_mat(path: Path, variable: str | None) -> Found:
-    from scipy.io import loadmat
-
-    try:
-        contents = loadmat(path)
-    except NotImplementedError:  # version 7.3, which is HDF5
-        return Found(_choose(dict(_hdf5_arrays(path)), path, variable))
-    arrays = {
-        name: array
-        for key, value in contents.items()
-        if not key.startswith("__")
-        for name, array in _mat_arrays(key, value)
-    }
-    return Found(_choose(arrays, path, variable))
+    return Found(_choose(_mat_file_arrays(path), path, variable))
 
 
 def _mat_arrays(name: str, value: Any) -> Iterator[tuple[str, NDArray[Any]]]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import mmap
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import InvalidArgument
+from ..errors import InvalidArgument, counted, listing
 
 TOLERANCE = 1e-5  # how far from symmetric, zero diagonal and ≥ 0, as a share of the largest value
 
@@ -98,6 +100,24 @@ def as_float(values: NDArray[Any]) -> NDArray[Any]:
     return values.astype(np.float64) if values.dtype.kind in "biu" else values
 
 
+def all_finite(values: NDArray[Any], step: int = 2**24) -> bool:
+    """Tell whether no value is NaN or infinite, part by part where there are many."""
+    for start in range(0, len(values), step):
+        if not np.isfinite(values[start : start + step]).all():
+            return False
+        _let_go(values)
+    return True
+
+
+def _let_go(values: NDArray[Any]) -> None:
+    """Give back the pages of a file that is mapped to be read; they are read again at need."""
+    base: Any = values
+    while not (base is None or type(base) is np.memmap):
+        base = getattr(base, "base", None)
+    if base is not None and base.mode == "r" and hasattr(mmap, "MADV_DONTNEED"):
+        base._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]
+
+
 def not_finite(values: NDArray[Any], count: int, ids: Sequence[str] | None) -> str:
     """Describe the first pairs that are NaN or infinite, shape (n_pairs,), by id or row."""
     broken = np.flatnonzero(~np.isfinite(values))
@@ -107,3 +127,14 @@ def not_finite(values: NDArray[Any], count: int, ids: Sequence[str] | None) -> s
     more = f" and {len(broken) - 10} more" if len(broken) > 10 else ""
     where = f"between {', '.join(pairs)}{more}" if pairs else "on or below its diagonal"
     return f"NaN or infinity {where}; leave these stimuli out, or fill the values in"
+
+
+def check_ids(ids: Sequence[str], count: int, what: str) -> None:
+    """Refuse ids that are not one per stimulus, or not all different."""
+    if len(ids) != count:
+        raise InvalidArgument(
+            f"{what} has {count} stimuli, but {counted(len(ids), 'id')}; each stimulus needs one."
+        )
+    doubled = [name for name, times in Counter(ids).items() if times > 1]
+    if doubled:
+        raise InvalidArgument(f"{what} has ids that stand for several stimuli: {listing(doubled)}.")

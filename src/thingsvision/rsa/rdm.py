@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,13 +13,24 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..errors import InvalidArgument, MismatchError, counted, listing, several
 from ..features import Features, FeatureSet, as_features
+from ..interop.methods import RDMInterop
 from . import files
-from .dissimilarity import DISSIMILARITIES, UndefinedRows
-from .matrix import as_float, check_matrix, condensed, not_finite, squared, stimuli_of_pairs
+from .dissimilarity import CROSSVALIDATED
+from .matrix import (
+    all_finite,
+    as_float,
+    check_ids,
+    check_matrix,
+    condensed,
+    not_finite,
+    squared,
+    stimuli_of_pairs,
+)
+from .measuring import measured
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class RDM:
+class RDM(RDMInterop):
     """Representational dissimilarity matrix: how unlike each pair of stimuli is.
 
     Parameters
@@ -76,10 +86,10 @@ class RDM:
                 f"{what} was given {len(values)} values, which is no number of pairs: "
                 "n stimuli have n (n - 1) / 2 (1, 3, 6, 10, …)."
             )
-        if not np.isfinite(values).all():
+        if not all_finite(values):
             raise InvalidArgument(f"{what} holds {not_finite(values, count, self.ids)}.")
         if self.ids is not None:
-            _check_ids(self.ids, count, what)
+            check_ids(self.ids, count, what)
 
     @classmethod
     def from_matrix(
@@ -96,7 +106,8 @@ class RDM:
         ----------
         matrix : array, shape (n_stimuli, n_stimuli)
             Finite, symmetric, zero on the diagonal, not negative, each within
-            1e-5 of its largest value; the upper triangle is what is kept.
+            1e-5 of its largest value; the upper triangle is what is kept. That of a
+            cross-validated dissimilarity (``"crossnobis"``, ``"poisson_cv"``) may be negative.
         ids, dissimilarity, provenance, name
             As of `RDM`.
 
@@ -115,8 +126,9 @@ class RDM:
         RDM(2 stimuli, float64)
         """
         matrix = np.asarray(matrix)
-        check_matrix(matrix, f"The matrix {name!r}" if name else "The matrix", ids=ids)
-        values = np.maximum(condensed(matrix), 0)
+        signed = dissimilarity in CROSSVALIDATED
+        check_matrix(matrix, f"The matrix {name!r}" if name else "The matrix", ids, signed)
+        values = condensed(matrix) if signed else np.maximum(condensed(matrix), 0)
         names = None if ids is None else tuple(several(ids, "ids={}"))
         return cls(values, names, dissimilarity, provenance or {}, name)
 
@@ -216,7 +228,15 @@ class RDM:
 
 
 def compute_rdm(
-    features: Features | FeatureSet | ArrayLike, dissimilarity: str = "correlation"
+    features: Features | FeatureSet | ArrayLike,
+    dissimilarity: str = "correlation",
+    *,
+    select: ArrayLike | None = None,
+    weights: ArrayLike | None = None,
+    conditions: Sequence[Any] | None = None,
+    nan: str = "refuse",
+    out: str | Path | None = None,
+    **options: Any,
 ) -> RDM:
     """Compute the RDM of the features of one module.
 
@@ -225,14 +245,34 @@ def compute_rdm(
     features : Features, FeatureSet of one module, or array, shape (n_stimuli, ...)
         All axes but the first are flattened. A plain array gives an RDM without ids.
     dissimilarity : str
-        A name in `thingsvision.rsa.DISSIMILARITIES`: ``"correlation"``,
-        ``"cosine"``, ``"euclidean"``, ``"gaussian"``.
+        A name in `thingsvision.rsa.DISSIMILARITIES`: ``"correlation"``, ``"cosine"``,
+        ``"euclidean"``, ``"squared_euclidean"``, ``"gaussian"``, ``"mahalanobis"``,
+        ``"crossnobis"``, ``"poisson"``, ``"poisson_cv"``.
+    select : array of bool, shape (n_features,), or of int, optional
+        The features to take, by mask or by number from 0; all by default.
+    weights : array, shape (n_features,), optional
+        What each feature is multiplied by beforehand; not negative.
+    conditions : sequence, length n_stimuli, optional
+        Where rows are repeated measurements, of which condition each one is. The RDM is
+        then of the conditions, in the order in which they first appear: of their means, or
+        cross-validated. For cross-validated measures the ids, by default.
+    nan : str
+        ``"refuse"`` rows with NaN or infinity, naming them, or ``"drop"`` them, with a
+        warning that names them.
+    out : str or Path, optional
+        A ``.npy`` file to write the pairs to as they are computed. The RDM is then a
+        memory map of it; nothing of its size is held in memory.
+    **options
+        Of the dissimilarity. ``gaussian``: ``bandwidth``. ``mahalanobis`` and
+        ``crossnobis``: ``residuals``, ``covariance``, ``precision``. ``crossnobis`` and
+        ``poisson_cv``: ``folds``, the fold (run) of each row. ``poisson`` and
+        ``poisson_cv``: ``prior_lambda``, ``prior_weight``.
 
     Returns
     -------
     RDM
-        Of ``n_stimuli`` stimuli; float32 features give float32, float16 too,
-        all others float64.
+        Of ``n_stimuli`` stimuli, or of as many as there are conditions; float32 features
+        give float32, float16 too, all others float64.
 
     Raises
     ------
@@ -241,7 +281,10 @@ def compute_rdm(
     InvalidArgument
         If features are not finite, or the dissimilarity is not defined for a
         stimulus (a constant row has no correlation); all such ids are named. If an RDM
-        was given, whose dissimilarities are no features.
+        was given, whose dissimilarities are no features, or the dissimilarity has no such
+        option.
+    StoreError
+        If the disk has no room for `out`.
 
     Examples
     --------
@@ -251,27 +294,28 @@ def compute_rdm(
     RDM('fc', 3 stimuli, euclidean, float64)
     >>> rdm.dissimilarities.round(3)
     array([1.414, 1.414, 1.414])
+    >>> compute_rdm(features, "gaussian", bandwidth=1.0).dissimilarities.round(3)
+    array([0.632, 0.632, 0.632])
     """
-    compute = DISSIMILARITIES[dissimilarity]
     if isinstance(features, RDM):
         raise InvalidArgument(
             f"{features!r} is an RDM already. Compare it with others by compare_rdms(a, b); if an "
             "RDM of its rows is meant, give them as an array: compute_rdm(rdm.square())."
         )
     array, ids = as_features(features)
-    if array.ndim == 0 or array.size == 0:
-        raise InvalidArgument(f"Features of shape {array.shape} are no (n_stimuli, …).")
-    if ids is not None:
-        _check_ids(ids, len(array), "These features")
-    try:
-        matrix = compute(array.reshape(len(array), -1))
-    except UndefinedRows as error:
-        raise error.naming(ids) from None
-    provenance = _provenance(features)
+    pairs, names, done = measured(
+        array,
+        ids,
+        dissimilarity,
+        {"select": select, "weights": weights, "conditions": conditions, "nan": nan},
+        None if out is None else Path(out),
+        options,
+    )
+    provenance = {**_provenance(features), **({"rdm": done} if done else {})}
     model = provenance.get("model", "")
     model = model.get("name", "") if isinstance(model, Mapping) else model
     name = f"{model} {provenance.get('module', '')}".strip()
-    return RDM(condensed(matrix), ids, dissimilarity, provenance, name)
+    return RDM(pairs, names, dissimilarity, provenance, name)
 
 
 def load_rdm(
@@ -318,8 +362,9 @@ def load_rdm(
     if "provenance" not in about:  # not written by RDM.save
         if array.ndim == 1 and stimuli_of_pairs(len(array)):
             array = squared(array)
-        check_matrix(array, f"{path}, {variable}," if variable else str(path), ids=names)
-        array = np.maximum(condensed(array), 0)
+        signed = about.get("dissimilarity") in CROSSVALIDATED
+        check_matrix(array, f"{path}, {variable}," if variable else str(path), names, signed)
+        array = condensed(array) if signed else np.maximum(condensed(array), 0)
     return RDM(
         array,
         names,
@@ -336,13 +381,3 @@ def _provenance(features: Any) -> dict[str, Any]:
     if not isinstance(features, Features):
         return {}
     return {**features.provenance, **({"module": features.module} if features.module else {})}
-
-
-def _check_ids(ids: Sequence[str], count: int, what: str) -> None:
-    if len(ids) != count:
-        raise InvalidArgument(
-            f"{what} has {count} stimuli, but {counted(len(ids), 'id')}; each stimulus needs one."
-        )
-    doubled = [name for name, times in Counter(ids).items() if times > 1]
-    if doubled:
-        raise InvalidArgument(f"{what} has ids that stand for several stimuli: {listing(doubled)}.")

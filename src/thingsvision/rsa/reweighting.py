@@ -94,8 +94,8 @@ def compare_reweighted(
     least squares with a penalty :math:`\alpha s^2 \sum (w_j - w_0)^2`, :math:`s^2` the summed
     squares of a feature's centred dissimilarities, in the mean over features, and :math:`w_0` zero
     or the equal weights that fit best. The weighted sum is compared with the reference on the
-    pairs of the test stimuli; pairs of a training and a test stimulus are not used. Equal weights are the squared euclidean RDM.
-    Shrinking to equal weights, little can be lost by reweighting where stimuli are few.
+    pairs of the test stimuli; pairs of a training and a test stimulus are not used. Equal weights
+    are the squared euclidean RDM; shrunk to them, little is lost where stimuli are few.
     After Kaniuth & Hebart (2022, doi:10.1016/j.neuroimage.2022.119294) and Khaligh-Razavi &
     Kriegeskorte (2014, doi:10.1371/journal.pcbi.1003915).
 
@@ -189,7 +189,8 @@ def compare_reweighted(
 
     about |= {
         "n_stimuli": source.n_stimuli, "cv": folds.description, "seed": seed, "ids": ids,
-        "shrink": shrink,        "inner_cv": folds.inner_description, "joined_by": "position" if ids is None else "id",
+        "shrink": shrink, "inner_cv": folds.inner_description,
+        "joined_by": "position" if ids is None else "id",
     }  # fmt: skip
     components = names if n_components is None else tuple(map(str, range(len(weights[0][0]))))
     return ReweightedResult(pd.DataFrame(rows), np.stack(weights), components, about)

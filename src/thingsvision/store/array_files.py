@@ -152,8 +152,7 @@ def _read_hdf5(path: Path, name: str) -> NDArray[Any]:
 
 
 def _write_mat(path: Path, array: NDArray[Any], name: str, rows: Sequence[str]) -> None:
-    others = {"file_names": mat.cells(rows)} if rows else {}
-    mat.write_mat(path, array, others, name)
+    mat.write_mat(path, array, {"file_names": list(rows)} if rows else {}, name)
 
 
 def _read_mat(path: Path, name: str) -> NDArray[Any]:

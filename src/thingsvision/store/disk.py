@@ -1,9 +1,12 @@
-"""Space on the disk, reserved before it is needed."""
+"""Space on the disk, reserved before it is needed, and bytes put into their place."""
 
 from __future__ import annotations
 
 import errno
+import io
 import os
+from pathlib import Path
+from typing import Any
 
 # What file systems answer that cannot reserve space; a full disk is then noticed later.
 _CANNOT_RESERVE = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
@@ -23,3 +26,70 @@ def reserve(descriptor: int, size: int) -> None:
         except OSError as error:
             if error.errno not in _CANNOT_RESERVE:
                 raise
+
+
+def write_at(handle: io.RawIOBase, start: int, data: bytes | memoryview) -> None:
+    """Write bytes into an open file, from a place on.
+
+    Raises
+    ------
+    OSError
+        If there is no room.
+    """
+    handle.seek(start)
+    rest = memoryview(data)
+    while rest:  # the system may take less than it was given
+        rest = rest[handle.write(rest) :]
+
+
+class FileImage(io.RawIOBase):
+    """A file in memory of which only what was written takes space.
+
+    The HDF5 library lays its files out in one: on a full disk it could neither close a file nor
+    open it again.
+    """
+
+    def __init__(self) -> None:
+        self._written: list[tuple[int, bytes]] = []
+        self._size = self._place = 0
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Go to a place."""
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._place, io.SEEK_END: self._size}[whence]
+        self._place = base + offset
+        return self._place
+
+    def tell(self) -> int:
+        """Give the place."""
+        return self._place
+
+    def truncate(self, size: int | None = None) -> int:
+        """Set the size."""
+        self._size = self._place if size is None else size
+        return self._size
+
+    def write(self, data: Any) -> int:
+        """Take bytes."""
+        self._written.append((self._place, bytes(data)))
+        self._place += len(data)
+        self._size = max(self._size, self._place)
+        return len(data)
+
+    def readinto(self, buffer: Any) -> int:
+        """Give bytes."""
+        first, last = self._place, min(self._place + len(buffer), self._size)
+        found = bytearray(max(0, last - first))
+        for start, data in self._written:
+            low, high = max(first, start), min(last, start + len(data))
+            if low < high:
+                found[low - first : high - first] = data[low - start : high - start]
+        buffer[: len(found)] = found
+        self._place += len(found)
+        return len(found)
+
+    def save(self, path: Path) -> None:
+        """Write this file to the disk."""
+        with io.FileIO(path, "w") as handle:
+            for start, data in self._written:
+                write_at(handle, start, data)
+            handle.truncate(self._size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from pathlib import Path
 from typing import Any
@@ -10,73 +11,78 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from .base import Store
-from .disk import reserve
+from .chunked import ChunkedStore
+from .disk import FileImage, reserve, write_at
 from .lazy import LazyArray
 
 DATASET = "features"
-PART = ".h5.part"
 # Bytes of a chunk: what is read at once when single rows are wanted.
 CHUNK = 2**20
 
 
-class Hdf5Store(Store):
+class Hdf5Store(ChunkedStore):
     """Features as HDF5, chunked by rows.
 
     A file holds the datasets ``features``, ``file_names`` (UTF-8), and, where the stimuli came in
     classes, ``targets`` and ``classes``; the attributes of ``features`` name its module and axes.
+
+    Notes
+    -----
+    The HDF5 library lays a file out in memory; this store writes it, and then the rows to the
+    places that the library gave their chunks. After a write that fails, on a full disk, the
+    library itself could neither close the file nor open it again.
     """
 
     format = "hdf5"
+    suffix = ".h5"
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         super().__init__(folder)
-        self._files: dict[str, h5py.File] = {}
+        self._files: dict[str, tuple[io.FileIO, list[int]]] = {}
 
     def create(self, file: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
         """Reserve the space of an array, or open what an interrupted run left of it."""
         if file in self._files:
             return
-        part, whole = self._paths(file)
-        if whole.exists():  # a finish that was interrupted
-            whole.replace(part)
-        if not self._fits(part, shape, dtype):
-            part.unlink(missing_ok=True)
-            with h5py.File(part, "w") as new:
+        part = self.part(file)
+        if not self.resume(file, shape, dtype):
+            image = FileImage()
+            with h5py.File(image, "w") as new:
                 self._lay_out(new, file, shape, dtype)
-        self._files[file] = h5py.File(part, "r+")
-        with part.open("r+b") as handle:
-            reserve(handle.fileno(), part.stat().st_size)
+            draft = self.folder / f".{part.name}"
+            image.save(draft)
+            draft.replace(part)
+        handle = io.FileIO(part, "r+")
+        self._files[file] = handle, _places(part)
+        reserve(handle.fileno(), part.stat().st_size)
 
     def put(self, file: str, start: int, rows: NDArray[Any]) -> None:
         """Write rows of an array, from row `start` on."""
-        if rows.size:
-            self._files[file][DATASET][start : start + len(rows)] = rows
+        if not rows.size:
+            return
+        handle, places = self._files[file]
+        size = rows.nbytes // len(rows)
+        data = np.ascontiguousarray(rows).reshape(-1).view(np.uint8).data
+        step = _chunk(rows.shape, rows.dtype, len(self._stimuli))
+        stop = start + len(rows)
+        while start < stop:
+            chunk, row = divmod(start, step)
+            count = min(step - row, stop - start)
+            write_at(handle, places[chunk] + row * size, data[: count * size])
+            start, data = start + count, data[count * size :]
 
     def flush(self) -> None:
-        """Hand everything that was put to the operating system."""
-        for handle in self._files.values():
-            handle.flush()
+        """Do nothing: every write goes to the operating system at once."""
 
     def close(self) -> None:
         """Let go of all files."""
-        for handle in self._files.values():
+        for handle, _ in self._files.values():
             handle.close()
         self._files = {}
 
-    def holds(self, file: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
-        """Tell whether an array's file is there, complete or not, and of the right shape."""
-        return any(self._fits(path, shape, dtype) for path in self._paths(file))
-
-    def complete(self, file: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-        """Give a complete array its name."""
-        part, whole = self._paths(file)
-        if part.exists():
-            part.replace(whole)
-
     def get(self, file: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> LazyArray:
         """Open a complete array lazily; the file is open only while it is read."""
-        path = self._paths(file)[1]
+        path = self.whole(file)
 
         def read(rows: Any) -> NDArray[Any]:
             with h5py.File(path, "r") as opened:
@@ -90,10 +96,8 @@ class Hdf5Store(Store):
         except KeyError as error:
             raise ValueError(str(error)) from error
 
-    def _paths(self, file: str) -> tuple[Path, Path]:
-        return self.folder / f"{file}{PART}", self.folder / f"{file}.h5"
-
-    def _fits(self, path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
+    def fits(self, path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
+        """Tell whether an array of this shape and type lies at a path."""
         try:
             with h5py.File(path, "r") as opened:
                 dataset = opened[DATASET]
@@ -114,7 +118,7 @@ class Hdf5Store(Store):
         settings.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
         settings.set_obj_track_times(False)  # equal runs give equal bytes
         if 0 not in shape:
-            settings.set_chunk(_chunk(shape, dtype))
+            settings.set_chunk((_chunk(shape, dtype, len(self._stimuli)), *shape[1:]))
         space = h5py.h5s.create_simple(shape)
         kind = h5py.h5t.py_create(dtype, logical=True)
         h5py.h5d.create(new.id, DATASET.encode(), kind, space, settings).close()
@@ -130,6 +134,18 @@ class Hdf5Store(Store):
             new.create_dataset(name, data=list(values), dtype=kind, track_times=False)
 
 
-def _chunk(shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[int, ...]:
+def _chunk(shape: tuple[int, ...], dtype: np.dtype[Any], count: int) -> int:
+    """Count the rows of a chunk, of `count` rows in all."""
     row = int(np.prod(shape[1:], dtype=np.int64)) * dtype.itemsize
-    return (min(shape[0], max(1, CHUNK // row)), *shape[1:])
+    return min(count, max(1, CHUNK // row))
+
+
+def _places(path: Path) -> list[int]:
+    """Find where in a file each chunk of rows begins."""
+    with h5py.File(path, "r") as opened:
+        dataset = opened[DATASET]
+        if dataset.chunks is None:
+            return []
+        rest = (0,) * (dataset.ndim - 1)
+        starts = range(0, len(dataset), dataset.chunks[0])
+        return [dataset.id.get_chunk_info_by_coord((row, *rest)).byte_offset for row in starts]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import struct
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,8 @@ import numpy as np
 import scipy.io
 from numpy.typing import NDArray
 
+from . import mat5
+from .disk import FileImage
 from .lazy import LazyArray
 from .staged import StagedStore
 
@@ -21,22 +22,10 @@ LARGEST = 2**31 - 2**16
 # Bytes that are transposed at once.
 BLOCK = 2**26
 
-# NumPy's type -> (class of a MATLAB array, type of its data, name in version 7.3)
-CLASSES = {
-    "float64": (6, 9, "double"),
-    "float32": (7, 7, "single"),
-    "int8": (8, 1, "int8"),
-    "uint8": (9, 2, "uint8"),
-    "int16": (10, 3, "int16"),
-    "uint16": (11, 4, "uint16"),
-    "int32": (12, 5, "int32"),
-    "uint32": (13, 6, "uint32"),
-    "int64": (14, 12, "int64"),
-    "uint64": (15, 13, "uint64"),
-}
+# NumPy's type -> the name of its class in version 7.3; others are called as in NumPy.
+CLASSES = {"float64": "double", "float32": "single"}
 # Types that MATLAB lacks, and those that hold their numbers exactly.
 HOLDS = {"float16": "float32", "bool": "uint8"}
-MATRIX, UINT32, INT32, INT8 = 14, 6, 5, 1
 
 
 class MatStore(StagedStore):
@@ -44,7 +33,8 @@ class MatStore(StagedStore):
 
     Variables: ``features``, ``file_names`` (cell array), ``module``, and, where the stimuli came
     in classes, ``targets`` and ``classes``. Half precision is stored as single, bool as uint8;
-    MATLAB has no arrays of one axis, so a vector becomes a column.
+    MATLAB has no arrays of one axis, so a vector becomes a column. Version 7.3 files, for arrays of
+    2 GB or more, lack ``file_names`` and ``classes``, which lie in the tables beside them.
     """
 
     format = "mat"
@@ -52,10 +42,10 @@ class MatStore(StagedStore):
 
     def save(self, path: Path, array: NDArray[Any], module: str) -> None:
         """Write an array as a MATLAB file."""
-        others: dict[str, Any] = {"file_names": cells(self._stimuli.ids), "module": module}
+        others: dict[str, Any] = {"file_names": self._stimuli.ids, "module": module}
         if self._stimuli.targets is not None:
-            others["targets"] = self._stimuli.targets[:, None]
-            others["classes"] = cells(self._stimuli.classes)
+            others["targets"] = self._stimuli.targets
+            others["classes"] = self._stimuli.classes
         write_mat(path, array, others)
 
     def get(self, file: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> LazyArray:
@@ -64,13 +54,6 @@ class MatStore(StagedStore):
         if not path.is_file():
             raise FileNotFoundError(f"there is no {path.name}")
         return LazyArray(lambda rows: read_mat(path, shape, dtype, rows), shape, dtype, path)
-
-
-def cells(texts: Any) -> NDArray[np.object_]:
-    """Make a column of a cell array of texts."""
-    column = np.empty((len(texts), 1), dtype=object)
-    column[:, 0] = list(texts)
-    return column
 
 
 def write_mat(
@@ -85,7 +68,8 @@ def write_mat(
     array : array, shape (n_stimuli, ...)
         Of version 7.3 if it is of 2 GB or more, else of version 5.
     others : dict of str to value
-        What ``scipy.io.savemat`` takes; in version 7.3 texts and cell arrays are left out.
+        Texts, sequences of texts, and arrays of one axis; in version 7.3 sequences of texts
+        are left out, since Octave cannot read them.
     name : str
         Of the array's variable.
     """
@@ -94,11 +78,14 @@ def write_mat(
     if array.size * held.itemsize > LARGEST:
         _write_73(path, array, held, shape, others, name)
         return
-    head = io.BytesIO()
-    scipy.io.savemat(head, others, format="5")
     with path.open("wb") as file:
-        file.write(head.getvalue())
-        _write_5(file, array, held, shape, name)
+        file.write(mat5.title())
+        for other, value in others.items():
+            file.write(mat5.variable(other, value))
+        file.write(mat5.number_head(name, shape, held))
+        for block in _columns(array, held):
+            file.write(block.tobytes())
+        file.write(bytes(-array.size * held.itemsize % 8))
 
 
 def read_mat(
@@ -123,30 +110,7 @@ def _columns(array: NDArray[Any], held: np.dtype[Any]) -> Any:
         order = np.arange(flat.shape[1])
     step = max(1, BLOCK // max(1, len(flat) * held.itemsize))
     for start in range(0, len(order), step):
-        yield start, np.ascontiguousarray(flat[:, order[start : start + step]].T, dtype=held)
-
-
-def _write_5(
-    file: Any, array: NDArray[Any], held: np.dtype[Any], shape: tuple[int, ...], variable: str
-) -> None:
-    """Append a numeric array to a version 5 file, as its format is published by MathWorks."""
-    kind, data_type, _ = CLASSES[str(held)]
-    name = variable.encode()
-    size = array.size * held.itemsize
-    parts = (
-        struct.pack("=IIII", UINT32, 8, kind, 0)
-        + struct.pack(f"=II{len(shape)}i", INT32, 4 * len(shape), *shape)
-        + bytes(-4 * len(shape) % 8)
-        + struct.pack("=II", INT8, len(name))
-        + name
-        + bytes(-len(name) % 8)
-        + struct.pack("=II", data_type, size)
-    )
-    padding = -size % 8
-    file.write(struct.pack("=II", MATRIX, len(parts) + size + padding) + parts)
-    for _, block in _columns(array, held):
-        file.write(block.tobytes())
-    file.write(bytes(padding))
+        yield np.ascontiguousarray(flat[:, order[start : start + step]].T, dtype=held)
 
 
 def _write_73(
@@ -154,18 +118,34 @@ def _write_73(
     others: dict[str, Any], name: str,
 ) -> None:  # fmt: skip
     """Write an HDF5 file as MATLAB lays it out: axes reversed, classes in attributes."""
-    with h5py.File(path, "w", userblock_size=512, track_order=False) as file:
-        variable = file.create_dataset(name, shape[::-1], held, track_times=False)
-        variable.attrs["MATLAB_class"] = np.bytes_(CLASSES[str(held)][2])
-        flat_order = array.reshape(len(array), -1)
-        # By slices of the last axis, which MATLAB's order makes the first.
-        for index in range(shape[-1]):
-            rows = array[..., index] if array.ndim > 1 else flat_order[:, 0]
-            variable[index] = np.ascontiguousarray(rows.T, dtype=held)
+    image = FileImage()
+    settings = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    settings.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    settings.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    settings.set_obj_track_times(False)  # equal runs give equal bytes
+    with h5py.File(image, "w", userblock_size=512) as file:
+        space, kind = h5py.h5s.create_simple(shape[::-1]), h5py.h5t.py_create(held)
+        h5py.h5d.create(file.id, name.encode(), kind, space, settings).close()
+        place = file[name].id.get_offset()
+        file[name].attrs["MATLAB_class"] = _class(held)
         for other, value in others.items():
-            if isinstance(value, np.ndarray) and value.dtype != object:
-                small = file.create_dataset(other, data=value.T, track_times=False)
-                small.attrs["MATLAB_class"] = np.bytes_(CLASSES[str(value.dtype)][2])
+            if isinstance(value, str):
+                codes = np.frombuffer(value.encode("utf-16"), np.uint16)[1:]  # without the mark
+                text = file.create_dataset(other, data=codes[:, None], track_times=False)
+                text.attrs["MATLAB_class"] = np.bytes_("char")
+                text.attrs["MATLAB_int_decode"] = np.int32(2)
+            elif isinstance(value, np.ndarray):
+                small = file.create_dataset(other, data=value[None], track_times=False)
+                small.attrs["MATLAB_class"] = _class(value.dtype)
     head = b"MATLAB 7.3 MAT-file".ljust(116) + bytes(8) + struct.pack("<HH", 0x0200, 0x4D49)
+    image.seek(0)
+    image.write(head.ljust(512, b"\0"))
+    image.save(path)
     with path.open("r+b") as raw:
-        raw.write(head.ljust(512, b"\0"))
+        raw.seek(place)
+        for block in _columns(array, held):
+            raw.write(block.tobytes())
+
+
+def _class(dtype: np.dtype[Any]) -> np.bytes_:
+    return np.bytes_(CLASSES.get(str(dtype), str(dtype)))

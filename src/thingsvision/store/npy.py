@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .base import Store
-from .disk import reserve
+from .disk import reserve, write_at
 
 # An array under this name is not complete. It has no header either, so that it cannot be read.
 PART = ".npy.part"
@@ -44,7 +44,7 @@ class NpyStore(Store):
         # Not buffered: what is written is with the operating system, and closing cannot fail.
         handle = io.FileIO(part, "r+" if part.exists() else "w+")
         self._files[file] = (handle, len(header))
-        _write(handle, 0, bytes(len(header)))
+        write_at(handle, 0, bytes(len(header)))
         handle.truncate(_size(shape, dtype))
         reserve(handle.fileno(), _size(shape, dtype))
 
@@ -53,7 +53,7 @@ class NpyStore(Store):
         handle, offset = self._files[file]
         # Written, not mapped: a page that is mapped counts as memory of this process.
         data = np.ascontiguousarray(rows).reshape(-1).view(np.uint8)
-        _write(handle, offset + start * (rows.nbytes // len(rows)), data.data)
+        write_at(handle, offset + start * (rows.nbytes // len(rows)), data.data)
 
     def flush(self) -> None:
         """Do nothing: every write goes to the operating system at once."""
@@ -74,7 +74,7 @@ class NpyStore(Store):
         part, whole = self._paths(file)
         if part.exists():
             with io.FileIO(part, "r+") as handle:
-                _write(handle, 0, _header(shape, dtype))
+                write_at(handle, 0, _header(shape, dtype))
             part.replace(whole)
 
     def get(self, file: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
@@ -94,10 +94,3 @@ def _header(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bytes:
 
 def _size(shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
     return len(_header(shape, dtype)) + int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-
-
-def _write(handle: io.FileIO, start: int, data: bytes | memoryview) -> None:
-    handle.seek(start)
-    rest = memoryview(data)
-    while rest:  # the system may take less than it was given
-        rest = rest[handle.write(rest) :]

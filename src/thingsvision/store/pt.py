@@ -34,7 +34,12 @@ class PtStore(StagedStore):
             "module": module,
             "axes": list(self._arrays[module]["axes"]),
         }
-        torch.save(content, path)
+        with path.open("wb") as file:
+            try:
+                torch.save(content, file)
+            except RuntimeError as error:
+                # What PyTorch says of a full disk is that it is not where it expected to be.
+                raise error.__context__ or error from None
 
     def get(self, file: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
         """Map the tensor of a complete file."""

@@ -39,7 +39,11 @@ class StagedStore(NpyStore):
         draft = self.folder / f".{file}{self.suffix}"
         array = np.load(whole, mmap_mode="r", allow_pickle=False)
         module = self._module(file)
-        self.save(draft, array, module)
+        try:
+            self.save(draft, array, module)
+        except OSError:  # a full disk needs the room
+            draft.unlink(missing_ok=True)
+            raise
         draft.replace(self.path(file))
         whole.unlink()
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 from abc import abstractmethod
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +39,7 @@ class TableStore(WholeStore):
 
         stimuli = self._stimuli
         flat = array.reshape(len(array), -1) if array.size else array.reshape(len(array), 0)
-        # Tables of numbers have no half precision that all readers know.
-        held = np.dtype(np.float32) if array.dtype == np.float16 else array.dtype
+        held = _held(array.dtype)
         names = [f"f{column}" for column in range(flat.shape[1])]
         step = max(1, BLOCK // max(1, flat.shape[1]))
         for start in range(0, len(flat), step):
@@ -55,14 +56,15 @@ class TableStore(WholeStore):
         """Write an array as tables of a few rows each."""
         tables = self.tables(array)
         first = next(tables)
-        with self.writer(path, first.schema) as writer:
-            writer.write_table(first)
-            for table in tables:
-                writer.write_table(table)
+        # The second is where pandas looks for the ``attrs`` of a table.
+        about = {"module": module, "PANDAS_ATTRS": json.dumps({"module": module})}
+        with self.writer(path, first.schema.with_metadata(about)) as writer:
+            for table in chain([first], tables):
+                writer.write_table(table.replace_schema_metadata(about))
 
     def load(self, path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
         """Read a complete array of a known shape and type."""
-        table = self.table(path)
+        table = self.table(path, _held(dtype))
         names = [n for n in table.column_names if n not in (ID, TARGET, CLASS)]
         array = np.empty((table.num_rows, len(names)), dtype)
         for column, name in enumerate(names):
@@ -74,8 +76,13 @@ class TableStore(WholeStore):
         """Open a file that tables of one schema are written to."""
 
     @abstractmethod
-    def table(self, path: Path) -> Any:
-        """Read a file."""
+    def table(self, path: Path, held: np.dtype[Any]) -> Any:
+        """Read a file whose features are of a type."""
+
+
+def _held(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Give the type of a table's columns: few readers know half precision."""
+    return np.dtype(np.float32) if dtype == np.float16 else dtype
 
 
 class CsvStore(TableStore):
@@ -90,14 +97,19 @@ class CsvStore(TableStore):
 
         return csv.CSVWriter(path, schema)
 
-    def table(self, path: Path) -> Any:
-        """Read a file."""
+    def table(self, path: Path, held: np.dtype[Any]) -> Any:
+        """Read a file whose features are of a type."""
+        import pyarrow as pa
         from pyarrow import csv
 
+        with path.open(encoding="utf-8") as file:
+            names = file.readline().rstrip("\n").replace('"', "").split(",")
+        # Otherwise a column of -0.0 would be taken for whole numbers.
+        kinds = {n: pa.from_numpy_dtype(held) for n in names if n not in (ID, TARGET, CLASS)}
         parse = csv.ParseOptions(newlines_in_values=True)
         # A header of many columns may be longer than the block that is read first.
         read = csv.ReadOptions(block_size=2**30)
-        return csv.read_csv(path, read_options=read, parse_options=parse)
+        return csv.read_csv(path, read, parse, csv.ConvertOptions(column_types=kinds))
 
 
 class ParquetStore(TableStore):
@@ -112,8 +124,8 @@ class ParquetStore(TableStore):
 
         return parquet.ParquetWriter(path, schema)
 
-    def table(self, path: Path) -> Any:
-        """Read a file."""
+    def table(self, path: Path, held: np.dtype[Any]) -> Any:
+        """Read a file whose features are of a type."""
         from pyarrow import parquet
 
         return parquet.read_table(path)

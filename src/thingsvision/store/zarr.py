@@ -10,15 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..optional import require
-from .base import Store
+from .chunked import ChunkedStore
 from .lazy import LazyArray
 
-PART = ".zarr.part"
 # A chunk of zeros is written like any other, so that none is missing.
 CONFIG = {"array.write_empty_chunks": True}
 
 
-class ZarrStore(Store):
+class ZarrStore(ChunkedStore):
     """Features as Zarr arrays, chunked by batches.
 
     The attributes of an array are ``module``, ``file_names`` and, where the stimuli came in
@@ -26,6 +25,7 @@ class ZarrStore(Store):
     """
 
     format = "zarr"
+    suffix = ".zarr"
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         super().__init__(folder)
@@ -36,10 +36,10 @@ class ZarrStore(Store):
         """Lay out an array, or open what an interrupted run left of it."""
         if file in self._open_arrays:
             return
-        part, whole = self._paths(file)
-        if whole.exists():  # a finish that was interrupted
-            whole.replace(part)
-        if self._fits(part, shape, dtype):
+        part = self.part(file)
+        if self.resume(file, shape, dtype):
+            for torn in part.rglob("*.partial"):  # left by a run that was killed amid a chunk
+                torn.unlink()
             self._open_arrays[file] = self._zarr.open_array(part, mode="r+")
             return
         module = self._module(file)
@@ -66,19 +66,9 @@ class ZarrStore(Store):
         """Let go of all arrays."""
         self._open_arrays = {}
 
-    def holds(self, file: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
-        """Tell whether an array is there, complete or not, and of the right shape."""
-        return any(self._fits(path, shape, dtype) for path in self._paths(file))
-
-    def complete(self, file: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-        """Give a complete array its name."""
-        part, whole = self._paths(file)
-        if part.exists():
-            part.replace(whole)
-
     def get(self, file: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> LazyArray:
         """Open a complete array lazily."""
-        path = self._paths(file)[1]
+        path = self.whole(file)
         if not path.is_dir():
             raise FileNotFoundError(f"there is no {path.name}")
         array = self._zarr.open_array(path, mode="r")
@@ -89,10 +79,8 @@ class ZarrStore(Store):
 
         return LazyArray(read, array.shape, array.dtype, path)
 
-    def _paths(self, file: str) -> tuple[Path, Path]:
-        return self.folder / f"{file}{PART}", self.folder / f"{file}.zarr"
-
-    def _fits(self, path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
+    def fits(self, path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
+        """Tell whether an array of this shape and type lies at a path."""
         if not path.is_dir():
             return False
         try:

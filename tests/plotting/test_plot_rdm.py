@@ -15,11 +15,12 @@ from PIL import Image
 from scipy.io import loadmat
 
 from thingsvision.errors import InvalidArgument, MismatchError, UnknownName
-from thingsvision.plotting import _spread, plot_rdm
+from thingsvision.plotting import plot_rdm
+from thingsvision.plotting.rdm import _spread
 from thingsvision.rsa import RDM, compute_rdm
 from thingsvision.thumbnails import squares, strips
 
-DATA = Path(__file__).parents[1].parent / "shared/data/kriegeskorte92"
+DATA = Path(__file__).parents[2].parent / "shared/data/kriegeskorte92"
 COLOURS = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 0, 255]], np.uint8)
 
 

@@ -19,12 +19,12 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
-from .errors import InvalidArgument, unknown
-from .rsa.arrangement import arranged, per_stimulus
-from .rsa.comparison import average_ranks
-from .rsa.matrix import squared
-from .rsa.rdm import RDM
-from .thumbnails import squares, strips
+from ..errors import InvalidArgument, unknown
+from ..rsa.arrangement import arranged, per_stimulus
+from ..rsa.matrix import squared
+from ..rsa.ranks import average_ranks
+from ..rsa.rdm import RDM
+from ..thumbnails import squares, strips
 
 MEASURES = {
     "correlation": "dissimilarity (1 − Pearson’s r)",
@@ -115,7 +115,7 @@ def plot_rdm(
     >>> [axes.get_label() for axes in figure.axes]
     ['matrix', 'colour bar', 'names']
     """
-    suffix = _format(path)
+    suffix = check_format(path)
     if colormap not in mpl.colormaps:
         raise unknown("colour map", colormap, mpl.colormaps)
     record = rdm if isinstance(rdm, RDM) else RDM.from_matrix(np.asarray(rdm))
@@ -187,7 +187,7 @@ class _Sheet:
         self.band = self._whole(self.stagger * self.thumbnail) + self.gap if thumbnails else 0.0
         self.bracket = any(span.count > 1 for span in names)
         self.letter = min(8.0, max(self.side * 72 / max(1, len(names)) / LINE, 1.0))
-        widest = max((_width(span.name, self.letter) for span in names), default=0.0)
+        widest = max((text_width(span.name, self.letter) for span in names), default=0.0)
         self.names = self._whole(widest + GAP + (LEADER if self.bracket else 0)) if names else 0.0
         self.left = self._whole(MARGIN + self.names + max(self.band, overhang))
         self.top = self._whole(
@@ -197,7 +197,7 @@ class _Sheet:
         )
         self.bar = self._whole(self.left + self.side + max(0.16, overhang + GAP))
         bottom = max(self.names, overhang) + MARGIN
-        words = BAR + 0.35 + max((_width(text, 8.0) for text in ticks.values()), default=0.0)
+        words = BAR + 0.35 + max((text_width(text, 8.0) for text in ticks.values()), default=0.0)
         self.size = (
             self._whole(self.bar + words + MARGIN),
             self._whole(self.top + self.side + bottom),
@@ -212,7 +212,7 @@ class _Sheet:
         return (left / across, 1 - (top + height) / down, width / across, height / down)
 
 
-def _format(path: str | Path | None) -> str:
+def check_format(path: str | Path | None) -> str:
     """Take the format from the suffix."""
     if path is None:
         return ""
@@ -268,7 +268,7 @@ def _shortened(text: str) -> str:
     return text if len(text) <= LETTERS else f"{text[: half - 1]}…{text[-half:]}"
 
 
-def _width(text: str, points: float) -> float:
+def text_width(text: str, points: float) -> float:
     """Measure a text, in inches."""
     if not text.strip():
         return 0.01
@@ -315,7 +315,7 @@ def _draw_bar(
     bar.ax.minorticks_off()
     bar.outline.set_visible(False)
     bar.ax.tick_params(labelsize=8, length=2.5, width=0.6)
-    room = sheet.side / _width(measure, 9.0)
+    room = sheet.side / text_width(measure, 9.0)
     bar.set_label(measure, size=9 * min(1.0, room))
 
 
@@ -323,7 +323,7 @@ def _draw_title(figure: Figure, sheet: _Sheet, title: str) -> None:
     """Write the title over the matrix, smaller if it would leave the sheet."""
     across, down = sheet.size
     middle = sheet.left + sheet.side / 2
-    widest = max(_width(line, 10.0) for line in title.splitlines())
+    widest = max(text_width(line, 10.0) for line in title.splitlines())
     size = 10 * min(1.0, 2 * (min(middle, across - middle) - MARGIN) / widest)
     figure.suptitle(title, x=middle / across, y=1 - MARGIN / down, va="top", size=size)
 
@@ -385,20 +385,3 @@ def _spread(wanted: NDArray[Any], least: float) -> NDArray[Any]:
     pooled: NDArray[np.float64] = np.concatenate([np.full(count, mean) for mean, count in blocks])
     pooled += np.arange(len(wanted)) * least
     return pooled
-
-
-def show_figure(figure: Figure) -> None:
-    """Open a figure in a window, or below the cell of a notebook.
-
-    Parameters
-    ----------
-    figure : matplotlib.figure.Figure
-        From `plot_rdm`; it may be shown more than once.
-    """
-    import matplotlib.pyplot as plt
-
-    window = plt.figure().canvas.manager
-    assert window is not None  # pyplot's figures have one
-    window.canvas.figure = figure
-    figure.set_canvas(window.canvas)
-    plt.show()

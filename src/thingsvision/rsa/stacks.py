@@ -1,0 +1,205 @@
+"""Files with the RDMs of several subjects, in the layouts that laboratories have."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import InvalidArgument, listing, unknown
+from . import files
+from .matrix import squared, stimuli_of_pairs
+from .rdm import RDM
+
+HDF5 = (".h5", ".hdf5")
+
+
+def load_rdms(
+    path: str | Path,
+    ids: Sequence[str] | str | Path | None = None,
+    *,
+    variable: str | None = None,
+    axis: int | None = None,
+) -> list[RDM]:
+    """Read the RDMs of several subjects from a file.
+
+    A stack is square, ``(n_subjects, n, n)`` or ``(n, n, n_subjects)``, or condensed,
+    ``(n_subjects, n_pairs)`` or ``(n_pairs, n_subjects)``. What can be read in two ways is asked
+    about, not guessed.
+
+    Parameters
+    ----------
+    path : path
+        ``.mat`` (any version), ``.npy``, ``.npz``, ``.csv``, ``.tsv``, ``.txt``, or ``.h5`` as
+        rsatoolbox saves RDMs. Structures with one matrix each are a stack as well.
+    ids : sequence of str, or path of a text file with one id a line, optional
+        Names of the stimuli, for a file that does not carry them.
+    variable : str, optional
+        Which of several arrays; of an array of structures ``"RDMs.RDM"``.
+    axis : int, optional
+        The axis of subjects, for arrays that can be read in two ways.
+
+    Returns
+    -------
+    list of RDM
+        In the order of the file; one if it holds one.
+
+    Raises
+    ------
+    InvalidArgument
+        If the file holds no RDMs, or several stacks and none was chosen, or it is not clear
+        which axis is that of subjects; the message names what was found.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> file = Path(tempfile.mkdtemp()) / "subjects.npy"
+    >>> np.save(file, np.random.default_rng(0).random((16, 4186)))
+    >>> rdms = load_rdms(file)
+    >>> len(rdms), rdms[0]
+    (16, RDM('subjects 1', 92 stimuli, float64, without ids))
+    """
+    path = Path(path).expanduser()
+    names = files.read_ids(Path(ids)) if isinstance(ids, str | Path) else ids
+    if path.suffix.lower() in HDF5:
+        stack, found, labels = _rsatoolbox(path)
+    else:
+        stacks = dict(_stacks(path))
+        stack, found, labels = _chosen(path, stacks, variable), None, None
+    squares = _squares(path, stack, axis)
+    if found is not None and names is not None and list(found) != list(names):
+        raise InvalidArgument(
+            f"{path} names its stimuli itself: {listing(found, 3)}; leave out ids."
+        )
+    labels = labels or [f"{path.stem} {number}" for number in range(1, len(squares) + 1)]
+    return [
+        RDM.from_matrix(square, names or found, name=label, provenance={"file": path.name})
+        for square, label in zip(squares, labels, strict=True)
+    ]
+
+
+def _stacks(path: Path) -> Iterator[tuple[str, NDArray[Any]]]:
+    """Yield the arrays of a file that can be RDMs, those in structures together."""
+    suffix = path.suffix.lower()
+    if suffix not in files.READERS:
+        raise unknown("RDM file format", suffix, [*files.READERS, *HDF5], f"Received: {path}.")
+    if not path.is_file():
+        raise InvalidArgument(f"There is no file {path}.")
+    groups: dict[str, list[NDArray[Any]]] = {}
+    for name, array in files.arrays_of(path).items():
+        groups.setdefault(re.sub(r"\[\d+\]", "", name), []).append(array)
+    for name, members in groups.items():
+        if len({member.shape for member in members}) == 1:
+            yield name, members[0] if len(members) == 1 else np.stack([_plain(m) for m in members])
+
+
+def _plain(array: NDArray[Any]) -> NDArray[Any]:
+    return array.ravel() if array.ndim == 2 and 1 in array.shape else array
+
+
+def _chosen(path: Path, stacks: dict[str, NDArray[Any]], variable: str | None) -> NDArray[Any]:
+    if variable is not None:
+        if variable not in stacks:
+            raise unknown("variable", variable, stacks, f"Looked for in {path}.")
+        return stacks[variable]
+    likely = {name: array for name, array in stacks.items() if _axes(_plain(array))}
+    if len(likely) == 1:
+        return next(iter(likely.values()))
+    shown = [f"{name} {array.shape}" for name, array in (likely or stacks).items()]
+    if not likely:
+        raise InvalidArgument(
+            f"{path} holds no RDMs: neither square matrices nor rows of n (n - 1) / 2 pairs. It "
+            f"holds: {listing(shown) or 'nothing that can be read safely'}."
+        )
+    raise InvalidArgument(
+        f"{path} holds {len(likely)} arrays that can be RDMs: {listing(shown)}. Choose one: "
+        f"load_rdms(path, variable={next(iter(likely))!r})."
+    )
+
+
+def _axes(array: NDArray[Any]) -> list[int]:
+    """List the axes that can be that of subjects; -1 stands for a single RDM."""
+    if array.dtype.kind not in "biuf":
+        return []
+    shape = array.shape
+    if array.ndim == 1:
+        return [-1] * _are_pairs(len(array))
+    if array.ndim == 2 and shape[0] == shape[1]:
+        return [-1]
+    if array.ndim == 2:
+        return [axis for axis in (0, 1) if _are_pairs(shape[1 - axis])]
+    if array.ndim == 3:
+        sides = [(0, shape[1:]), (2, shape[:2]), (1, shape[::2])]
+        return [axis for axis, (one, other) in sides if one == other]
+    return []
+
+
+def _are_pairs(count: int) -> bool:
+    return count > 3 and stimuli_of_pairs(count) is not None  # three may be a colour
+
+
+def _squares(path: Path, stack: NDArray[Any], axis: int | None) -> list[NDArray[Any]]:
+    """Take a stack apart into square matrices."""
+    stack = _plain(stack)
+    possible = _axes(stack)
+    if possible == [-1]:
+        return [squared(stack) if stack.ndim == 1 else stack]
+    if axis is not None:
+        if axis % stack.ndim not in possible:
+            raise InvalidArgument(
+                f"Along axis {axis} of the shape {stack.shape}, {path} holds no RDMs."
+            )
+        possible = [axis % stack.ndim]
+    if len(possible) != 1:
+        raise InvalidArgument(
+            f"{path} holds an array of shape {stack.shape}, in which subjects can lie along axis "
+            f"{' or '.join(map(str, possible))}. Say which: load_rdms(path, axis={possible[0]})."
+            if possible
+            else f"{path} holds an array of shape {stack.shape}, which is no stack of RDMs."
+        )
+    subjects = np.moveaxis(stack, possible[0], 0)
+    return [squared(one) if one.ndim == 1 else one for one in subjects]
+
+
+def _rsatoolbox(path: Path) -> tuple[NDArray[Any], Sequence[str] | None, list[str] | None]:
+    """Read what rsatoolbox saves: dissimilarities (n_rdms, n_pairs) and their descriptors."""
+    if not path.is_file():
+        raise InvalidArgument(f"There is no file {path}.")
+    try:
+        with h5py.File(path, "r") as file:
+            if "dissimilarities" not in file:
+                raise InvalidArgument(
+                    f"{path} holds no RDMs as rsatoolbox saves them: it lacks 'dissimilarities'. "
+                    f"It holds {listing(list(file))}."
+                )
+            stack = np.atleast_2d(file["dissimilarities"][()])
+            descriptors = file.get("pattern_descriptors", {})
+            texts = {name: _texts(descriptors[name]) for name in descriptors}
+    except OSError as error:
+        raise InvalidArgument(f"{path} cannot be read as HDF5: {error}.") from error
+    squares = np.stack([squared(row) for row in stack])
+    named = [values for name, values in texts.items() if name != "index" and values is not None]
+    unique = [values for values in named if len(set(values)) == squares.shape[1]]
+    return squares, (unique[0] if len(unique) == 1 else None), None
+
+
+def _texts(item: Any) -> list[str] | None:
+    """Read a descriptor, which is an array, or a group with an entry for each stimulus."""
+    if isinstance(item, h5py.Dataset):
+        return [_text(value) for value in np.ravel(item[()])]
+    values = [item[key] for key in sorted(item, key=_number)]
+    return [_text(value[()]) for value in values if isinstance(value, h5py.Dataset)] or None
+
+
+def _number(key: str) -> int:
+    digits = re.sub(r"\D", "", key)
+    return int(digits) if digits else -1
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
