@@ -240,9 +240,9 @@ def extract(
     """Extract activations of the network NAME for IMAGES.
 
     NAME is one of 'thingsvision models', or FILE.py:FUNCTION for a network of your own. IMAGES is
-    a folder, with or without subfolders, a CSV table with a column 'path', an HDF5 file, or one image. A run
-    that was interrupted goes on where it stopped when it is started again; one that is complete
-    is not repeated.
+    a folder, with or without subfolders, a CSV table with a column 'path', an HDF5 file, or one
+    image. A run that was interrupted goes on where it stopped when it is started again; one that
+    is complete is not repeated.
     """
     if not dry_run:
         ctx.meta[AFTER_INTERRUPT] = GOES_ON

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
@@ -13,6 +11,7 @@ from .ranks import ranked
 Rows = Float[np.ndarray, "n_a n_pairs"]
 Columns = Float[np.ndarray, "n_b n_pairs"]
 Table = Float[np.ndarray, "n_a n_b"]
+BLOCK = 32_768  # numbers of a at a time
 
 
 def pearson(a: Rows, b: Columns) -> Table:
@@ -33,7 +32,7 @@ def pearson(a: Rows, b: Columns) -> Table:
     >>> pearson(np.array([[1.0, 2.0, 3.0]]), np.array([[2.0, 4.0, 6.0], [3.0, 2.0, 1.0]])).round(12)
     array([[ 1., -1.]])
     """
-    return _product(a, standardised(b), standardised)
+    return _cosines(a, standardised(b), centre=True)
 
 
 def spearman(a: Rows, b: Columns) -> Table:
@@ -105,21 +104,36 @@ def cosine(a: Rows, b: Columns) -> Table:
     >>> cosine(np.array([[1.0, 0.0, 0.0]]), np.array([[3.0, 0.0, 4.0]]))
     array([[0.6]])
     """
-    return _product(a, unit(b), unit)
+    return _cosines(a, unit(b), centre=False)
 
 
-def _product(
-    a: NDArray[np.float64],
-    b: NDArray[np.float64],
-    normalised: Callable[[NDArray[np.float64]], NDArray[np.float64]],
-) -> NDArray[np.float64]:
-    """Multiply the normalised rows of a, some at a time so that they stay in the cache, with b."""
-    values = np.empty((len(a), len(b)))
-    step = max(1, 65_536 // a.shape[1])
-    for start in range(0, len(a), step):
-        part = slice(start, start + step)
-        np.matmul(normalised(a[part]), b.T, out=values[part])
+def _cosines(a: NDArray[np.float64], b: NDArray[np.float64], centre: bool) -> NDArray[np.float64]:
+    """Multiply the rows of a, less their means if so, with b, and divide by their lengths.
+
+    Some rows at a time, so that they stay in the cache.
+    """
+    values, squares = np.empty((len(a), len(b))), np.empty(len(a))
+    step = max(1, BLOCK // a.shape[1])
+    work = np.empty((min(step, len(a)), a.shape[1]))
+    with np.errstate(over="ignore", invalid="ignore"):
+        for start in range(0, len(a), step):
+            part = slice(start, start + step)
+            rows = a[part]
+            if centre:
+                means = rows.mean(axis=1, keepdims=True)
+                rows = np.subtract(rows, means, out=work[: len(rows)])
+            np.einsum("ij,ij->i", rows, rows, out=squares[part])
+            np.matmul(rows, b.T, out=values[part])
+    if not _in_range(squares):
+        values = (standardised(a) if centre else unit(a)) @ b.T
+    else:
+        values /= np.sqrt(squares)[:, None]
     return np.clip(values, -1, 1, out=values)
+
+
+def _in_range(squares: NDArray[np.float64]) -> bool:
+    """Tell whether squares neither overflowed nor lost digits."""
+    return bool(squares.min() > 1e-250 and squares.max() < 1e300)
 
 
 def standardised(rows: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -136,7 +150,7 @@ def unit(rows: NDArray[np.float64]) -> NDArray[np.float64]:
 def _unit(rows: NDArray[np.float64]) -> NDArray[np.float64]:
     """Bring rows to length one, in place."""
     squares = np.einsum("ij,ij->i", rows, rows)
-    if not (squares.min() > 1e-100 and squares.max() < 1e300):  # squares that left their range
+    if not _in_range(squares):
         rows /= np.maximum(rows.max(axis=1, keepdims=True), -rows.min(axis=1, keepdims=True))
         squares = np.einsum("ij,ij->i", rows, rows)
     rows /= np.sqrt(squares)[:, None]

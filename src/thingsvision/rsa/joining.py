@@ -32,6 +32,8 @@ class Side:
     @cached_property
     def sizes(self) -> dict[str, int]:
         """The number of stimuli of each."""
+        if isinstance(self.pairs, np.ndarray):
+            return dict.fromkeys(self.labels, stimuli_of_pairs(self.pairs.shape[1]) or 0)
         lengths = [len(row) for row in self.pairs]
         stimuli = {length: stimuli_of_pairs(length) or 0 for length in set(lengths)}
         return dict(zip(self.labels, [stimuli[length] for length in lengths], strict=True))
@@ -128,16 +130,17 @@ def laid_out(
     """
     if isinstance(one.pairs, np.ndarray):  # rows without ids stay where they are
         rows = one.pairs.astype(np.float64, copy=False)
+        dtypes = [one.pairs.dtype]
     else:
         rows = np.empty((len(one.pairs), len(one.pairs[0])))
+        dtypes = [values.dtype for values in one.pairs]
         for row, (values, own, rdm) in enumerate(zip(one.pairs, one.ids, one.rdms, strict=True)):
             rows[row] = values
             if rdm is not None and ids is not None and own is not None and own != ids:
                 rows[row] = rdm.select(ids).dissimilarities
     largest, least = rows.max(axis=1), rows.min(axis=1)
     scale = np.maximum(largest, -least)
-    epsilon = {dtype: np.finfo(dtype).eps for dtype in {values.dtype for values in one.pairs}}
-    rounding = np.array([64 * epsilon[values.dtype] for values in one.pairs]) * scale
+    rounding = scale * [64 * np.finfo(dtype).eps for dtype in dtypes]
     flat = scale == 0 if constant_too else largest - least <= rounding
     named = [label for label, no in zip(one.labels, flat, strict=True) if no]
     if named and constant_too:

@@ -17,8 +17,8 @@ from .kernels import kernel
 from .matrix import condensed, squared
 
 Array = NDArray[Any]
-PAIRS = 1024  # pairs of a block, at least
-BLOCK = 524_288  # weights of a block, of so many samples as this gives room
+PAIRS = 512  # pairs of a block, at least
+BLOCK = 131_072  # weights of a block, of so many samples as this gives room
 
 
 def by_products(
@@ -73,8 +73,17 @@ def _products(rows: Array, wanted: tuple[Array, Array], counts: Array, dtype: st
     """Sum the products of rows over the pairs of each sample, (n_samples, n_rows, n_rows).
 
     Only the wanted entries are filled in. Goes by blocks that stay in the cache: the pairs of
-    some stimuli with all later ones, and some samples.
+    some stimuli with all later ones, and some samples. Such blocks are too small to share out
+    between threads, which would wait for each other longer than they work.
     """
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1, user_api="blas"):
+        return _spread(_sums(rows, wanted, counts, dtype), wanted, len(rows))
+
+
+def _sums(rows: Array, wanted: tuple[Array, Array], counts: Array, dtype: str) -> Array:
+    """Sum the wanted products over the pairs of each sample, (n_products, n_samples)."""
     times = np.ascontiguousarray(counts.T, dtype)
     values = rows.astype(dtype, copy=False)
     n_stimuli, n_samples = times.shape
@@ -95,7 +104,7 @@ def _products(rows: Array, wanted: tuple[Array, Array], counts: Array, dtype: st
                 np.multiply(part[one], part[one + 1 :], out=weights[place:after, : part.shape[1]])
                 place = after
             sums[:, first : first + width] += block @ weights[:n_pairs, : part.shape[1]]
-    return _spread(sums, wanted, len(rows))
+    return sums
 
 
 def _blocks(n_stimuli: int) -> Iterator[range]:
