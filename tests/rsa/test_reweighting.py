@@ -179,9 +179,10 @@ def test_joining_and_bad_input(rng, features):
         tv.compare_reweighted(features, reference)
     assert tv.compare_reweighted(features, reference, by_position=True).provenance["ids"] is None
     other = tv.RDM(rng.random(435), (*IDS[:29], "new.jpg"))
-    with pytest.raises(MismatchError, match=r"missing from the reference.*29\.jpg.*new\.jpg"):
+    told = r"missing from reference: 29\.jpg.*the features: new\.jpg"
+    with pytest.raises(MismatchError, match=told):
         tv.compare_reweighted(named, other)
-    with pytest.raises(MismatchError, match="Different numbers"):
+    with pytest.raises(MismatchError, match="different numbers"):
         tv.compare_reweighted(features[:20], squareform(rng.random(435)))
     broken = features.copy()
     broken[4, 1] = np.nan
@@ -291,7 +292,7 @@ def test_what_cannot_be_partitioned(rng):
         tv.partition_rdms(dict.fromkeys("abcde", a), b)
     with pytest.raises(InvalidArgument, match="mapping from name"):
         tv.partition_rdms([a, b], b)
-    with pytest.raises(InvalidArgument, match="constant in a fold are: reference"):
+    with pytest.raises(InvalidArgument, match="without variance.*reference"):
         tv.partition_rdms({"a": a, "b": b}, np.ones(435))
     with pytest.raises(MismatchError, match="cannot be joined by id"):
         tv.partition_rdms({"a": tv.RDM(a, IDS), "b": tv.RDM(b, IDS)}, a)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from ..errors import InvalidArgument, listing
 from ..features import Features, FeatureSet, as_features
-from .aligned import aligned, named_rdms, pair_rows
+from .aligned import features_side, names_of, order_of, square_stack
+from .joining import Side, side
+from .matrix import check_ids
 from .rdm import RDM
 
 Array = NDArray[np.float64]
@@ -28,12 +30,6 @@ class FeatureComponents:
     def n_stimuli(self) -> int:
         """Number of rows."""
         return len(self.array)
-
-    def ordered(self, ids: Sequence[str] | None, own: Sequence[str] | None) -> FeatureComponents:
-        """Bring the stimuli into the order of the ids."""
-        return (
-            self if ids is None or own is None else FeatureComponents(self.array[_order(ids, own)])
-        )
 
     def prepared(self, train: Rows, n_components: int | None) -> FeatureComponents:
         """Take principal components of the training stimuli, if so asked."""
@@ -68,13 +64,6 @@ class RDMComponents:
         """Number of rows."""
         return int(self.squares.shape[1])
 
-    def ordered(self, ids: Sequence[str] | None, own: Sequence[str] | None) -> RDMComponents:
-        """Bring the stimuli into the order of the ids."""
-        if ids is None or own is None:
-            return self
-        order = _order(ids, own)
-        return RDMComponents(self.squares[:, order][:, :, order])
-
     def prepared(self, train: Rows, n_components: int | None) -> RDMComponents:
         """Leave RDMs as they are."""
         if n_components is not None:
@@ -90,35 +79,49 @@ class RDMComponents:
         yield self.pairs(rows)
 
 
-def source_of(model: Any) -> tuple[Any, tuple[str, ...], tuple[str, ...] | None, dict[str, Any]]:
-    """Say what is weighted: what it is, names, ids, provenance."""
+def source_of(model: Any) -> tuple[FeatureComponents | Side, tuple[str, ...], Side, dict[str, Any]]:
+    """Say what is weighted, names of its components, how it is joined, and what made it.
+
+    Raises
+    ------
+    InvalidArgument
+        If it is no features or RDMs, or features are not finite.
+    """
     many = isinstance(model, Mapping) and not isinstance(model, FeatureSet)
     if many or isinstance(model, RDM) or (
         isinstance(model, list | tuple) and any(isinstance(item, RDM) for item in model)
     ):  # fmt: skip
-        rdms = named_rdms(model, "model")
-        sizes = {name: len(rdm) for name, rdm in rdms.items()}
-        ids = aligned({name: rdm.ids for name, rdm in rdms.items()}, sizes, False)
-        about = {"model": " + ".join(rdms), "module": ""}
-        return RDMComponents(pair_rows(rdms, ids)), tuple(rdms), ids, about
+        rdms = side(model, "model")
+        names = names_of(rdms)
+        return rdms, tuple(names), rdms, {"model": " + ".join(names), "module": ""}
     array, ids = as_features(model)
     if array.ndim == 0 or array.size == 0 or array.dtype.kind not in "biuf":
         raise InvalidArgument(f"Features of shape {array.shape} are no numbers (n_stimuli, …).")
     flat = array.reshape(len(array), -1).astype(np.float64)
     broken = np.flatnonzero(~np.isfinite(flat).all(axis=1))
     if len(broken):
-        names = broken.tolist() if ids is None else [ids[int(row)] for row in broken]
-        raise InvalidArgument(f"Features hold NaN or infinity for: {listing(names)}.")
+        lost = broken.tolist() if ids is None else [ids[int(row)] for row in broken]
+        raise InvalidArgument(f"Features hold NaN or infinity for: {listing(lost)}.")
+    if ids is not None:
+        check_ids(ids, len(flat), "These features")
     item = model.only if isinstance(model, FeatureSet) else model
     name = item.provenance.get("model", "") if isinstance(item, Features) else ""
     name = name.get("name", "") if isinstance(name, Mapping) else name
     about = {"model": name, "module": item.module if isinstance(item, Features) else ""}
-    return FeatureComponents(flat), tuple(map(str, range(flat.shape[1]))), ids, about
+    names = [str(number) for number in range(flat.shape[1])]
+    return FeatureComponents(flat), tuple(names), features_side(len(flat), ids), about
 
 
-def _order(ids: Sequence[str], own: Sequence[str]) -> list[int]:
-    rows = {name: row for row, name in enumerate(own)}
-    return [rows[name] for name in ids]
+def ordered(
+    source: FeatureComponents | Side, joined_as: Side, ids: tuple[str, ...] | None
+) -> FeatureComponents | RDMComponents:
+    """Bring what is weighted into the order of the ids."""
+    if isinstance(source, Side):
+        return RDMComponents(square_stack(source, ids))
+    own = joined_as.ids[0]
+    if ids is None or own is None:
+        return source
+    return FeatureComponents(source.array[order_of(ids, own)])
 
 
 def pairs_among(squares: Array, rows: Rows) -> Array:

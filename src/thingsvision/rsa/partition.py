@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from ..commonality import commonalities, subsets
 from ..errors import InvalidArgument, listing
 from ..folds import groups_of, split
-from .aligned import aligned, check_count, named_rdms, pair_rows
+from .aligned import check_count, names_of, square_stack
 from .components import pairs_among
+from .joining import joined, side
 from .reweighting import FEWEST, check_parts, nonnegative_weights
 
 if TYPE_CHECKING:
@@ -81,18 +82,12 @@ def partition_rdms(
 
     if not isinstance(models, Mapping):
         raise InvalidArgument("models is a mapping from name to RDM, e.g. {'early': a, 'late': b}.")
-    sets = subsets(list(models))
-    banded = {name: named_rdms(item, str(name)) for name, item in models.items()}
-    references = named_rdms(reference, "reference")
-    everyone = {f"{name}: {key}": rdm for name, band in banded.items() for key, rdm in band.items()}
-    everyone |= {f"the reference {name}": rdm for name, rdm in references.items()}
-    ids = aligned(
-        {name: rdm.ids for name, rdm in everyone.items()},
-        {name: len(rdm) for name, rdm in everyone.items()},
-        by_position,
-    )
-    targets = pair_rows(references, ids)
-    bands = {name: pair_rows(band, ids) for name, band in banded.items()}
+    sets = subsets([str(name) for name in models])
+    banded = {str(name): side(item, str(name)) for name, item in models.items()}
+    references = side(reference, "reference")
+    ids = joined([*banded.values(), references], by_position)
+    bands = {name: square_stack(band, ids) for name, band in banded.items()}
+    targets, names = square_stack(references, ids), names_of(references)
     count = targets.shape[1]
     check_count(count, 4 if cv is None else 2 * FEWEST, "A partition")
     everything = np.arange(count)
@@ -114,7 +109,7 @@ def partition_rdms(
         for chosen in sets
     }  # fmt: skip
     undefined = [
-        name for name, value in zip(references, explained[sets[0]], strict=True) if np.isnan(value)
+        name for name, value in zip(names, explained[sets[0]], strict=True) if np.isnan(value)
     ]
     if undefined:
         raise InvalidArgument(
@@ -133,7 +128,7 @@ def partition_rdms(
             "n_folds": len(folds),
             "seed": seed,
         }
-        for which, name in enumerate(references)
+        for which, name in enumerate(names)
         for chosen in sets
     ]
     table = pd.DataFrame(rows)

@@ -12,9 +12,10 @@ from numpy.typing import ArrayLike, NDArray
 from ..errors import InvalidArgument, unknown
 from ..features import Features, FeatureSet
 from ..folds import Folds, groups_of, split
-from .aligned import aligned, check_count, named_rdms, pair_rows
+from .aligned import check_count, names_of, square_stack
 from .comparison import compare_rdms
-from .components import pairs_among, source_of
+from .components import ordered, pairs_among, source_of
+from .joining import joined, side
 from .rdm import RDM
 
 if TYPE_CHECKING:
@@ -146,14 +147,10 @@ def compare_reweighted(
        estimate  equal_weights
     0       1.0           0.31
     """
-    references = named_rdms(reference, "reference")
-    source, names, model_ids, about = source_of(model)
-    labels = {f"the reference {name}": rdm for name, rdm in references.items()}
-    sizes = {"the model": source.n_stimuli, **{n: len(rdm) for n, rdm in labels.items()}}
-    known = {"the model": model_ids, **{n: rdm.ids for n, rdm in labels.items()}}
-    ids = aligned(known, sizes, by_position)
-    source = source.ordered(ids, model_ids)
-    targets = pair_rows(references, ids)
+    references = side(reference, "reference")
+    found, names, joined_as, about = source_of(model)
+    ids = joined([joined_as, references], by_position)
+    source, targets = ordered(found, joined_as, ids), square_stack(references, ids)
     check_count(source.n_stimuli, 2 * FEWEST, "A reweighting")
     if shrink not in SHRINK:
         raise unknown("value of shrink", shrink, SHRINK)
@@ -161,27 +158,28 @@ def compare_reweighted(
     if not penalties or penalties[0] < 0 or not np.isfinite(penalties).all():
         raise InvalidArgument(f"alphas are {alphas!r}; penalties are numbers from 0.")
     chosen_groups = groups_of(groups, ids, source.n_stimuli)
-    folds = split(source.n_stimuli, cv, inner_cv, chosen_groups, seed)
+    nested = len(penalties) > 1
+    folds = split(source.n_stimuli, cv, inner_cv, chosen_groups, seed, nested)
     check_parts(folds.outer, "cv")
     rows, weights = [], []
     for number, (train, test) in enumerate(folds.outer):
-        inner = folds.inner[number]
+        inner = folds.inner[number] if nested else []
         check_parts(inner, "inner_cv")
         fitted = source.prepared(train, n_components)
         best = _choose_penalty(fitted, targets, train, inner, penalties, shrink)
-        found = _fit(fitted, targets, train, best, shrink)
-        weights.append(found)
+        fold_weights = _fit(fitted, targets, train, best, shrink)
+        weights.append(fold_weights)
         pairs, truth = fitted.pairs(test), pairs_among(targets, test)
-        for which, name in enumerate(references):
+        for which, name in enumerate(names_of(references)):
             rows.append(
                 {
                     "reference": name,
                     "fold": number,
                     "comparison": comparison,
-                    "estimate": _likeness(pairs @ found[which], truth[which], comparison),
+                    "estimate": _likeness(pairs @ fold_weights[which], truth[which], comparison),
                     "equal_weights": _likeness(pairs.sum(axis=1), truth[which], comparison),
                     "alpha": best[which],
-                    "n_weights": int((found[which] > 0).sum()),
+                    "n_weights": int((fold_weights[which] > 0).sum()),
                     "n_pairs": len(pairs),
                 }
             )
@@ -304,7 +302,7 @@ def _likeness(predicted: Array, truth: Array, comparison: str) -> float:
 
 def check_parts(folds: Folds, name: str) -> None:
     """Refuse folds whose parts have fewer than three stimuli, hence too few pairs."""
-    smallest = min(min(len(train), len(test)) for train, test in folds)
+    smallest = min((min(len(train), len(test)) for train, test in folds), default=FEWEST)
     if smallest < FEWEST:
         raise InvalidArgument(
             f"A fold of {name} has a part of {smallest} stimuli, and RDMs are compared from "
