@@ -573,6 +573,31 @@ def test_other_packages_are_asked_for(monkeypatch, rng):
         tv.fit_encoding(x, y)
 
 
+def test_ratings_of_objects_from_dimensions_of_judgements(shared):
+    """THINGS: 66 dimensions predict people's ratings of the same objects, joined by name."""
+    folder = shared / "things"
+    rows = set()
+    for span in (folder / "ambiguous_rows_0based.txt").read_text().split():
+        first, _, last = span.partition("-")
+        rows |= set(range(int(first), int(last or first) + 1))
+    names = (folder / "image_names_1854.txt").read_text().split()
+    keep = [row for row in range(1854) if row not in rows]
+    array = np.load(folder / "spose66_rescaled_1854x66.npy")[keep]
+    features = tv.Features(array, tuple(names[row].rpartition("_")[0] for row in keep), "spose66")
+    ratings = tv.load_responses(folder / "animacy.csv").select(features.ids)
+    means = [name.endswith("_mean") for name in ratings.target_names]
+    ratings = ratings.select_targets(means)
+    shuffled = features.select(np.random.default_rng(0).permutation(features.ids).tolist())
+    for given in (features, shuffled):  # the order does not matter, the ids do
+        result = tv.fit_encoding(given, ratings, cv=3, alphas=[1e3, 1e4])
+        found = dict(zip(ratings.target_names, result.score("pearson"), strict=True))
+        assert min(found[f"{name}_mean"] for name in ("manmade", "lives", "natural")) > 0.88
+        assert all(value > 0.6 for value in found.values())
+    mismatched = tv.Features(np.asarray(shuffled), features.ids)
+    result = tv.fit_encoding(mismatched, ratings, cv=3, alphas=[1e3, 1e4])
+    assert np.abs(result.score("pearson")).max() < 0.15
+
+
 # --- partition --------------------------------------------------------------------------
 
 
