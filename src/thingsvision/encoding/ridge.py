@@ -22,7 +22,7 @@ from ..optional import require
 BACKENDS = ("numpy", "torch", "torch_cuda", "cupy")
 GRID = np.logspace(-5, 5, 21)  # of penalties, in units of the features' total variance
 SMALLEST_SHARE = 1e-6
-SMALL = 300**2  # numbers in a matrix to be decomposed
+SMALL = 600**2  # numbers in a matrix to be decomposed
 ROOM = 2**23  # numbers that himalaya lays out for several penalties at once
 
 Array = NDArray[np.float64]
@@ -218,7 +218,7 @@ def candidate_shares(n_bands: int, count: int, seed: int) -> Array:
 def _fit_kernels(
     problem: Problem, responses: Array, inner: Folds, alphas: Array, shares: Array, backend: Any
 ) -> tuple[Array, Array, Array]:
-    kernel_ridge = require("himalaya.kernel_ridge")
+    kernel_ridge = require("himalaya").kernel_ridge
     numbers = [backend.asarray(np.asarray(item)) for item in (alphas, shares, responses)]
     kernels = backend.asarray(np.stack(problem.train))
     deltas, dual, scores, _ = kernel_ridge.solve_multiple_kernel_ridge_random_search(
@@ -235,7 +235,7 @@ def _fit_kernels(
 def _fit_features(
     problem: Problem, responses: Array, inner: Folds, alphas: Array, shares: Array, backend: Any
 ) -> tuple[Array, Array, Array]:
-    ridge = require("himalaya.ridge")
+    ridge = require("himalaya").ridge
     numbers = [backend.asarray(np.asarray(item)) for item in (alphas, shares, responses)]
     bands = [backend.asarray(rows) for rows in problem.train]
     deltas, coefficients, scores, _ = ridge.solve_group_ridge_random_search(
@@ -271,7 +271,7 @@ def _backend(name: str) -> Iterator[Any]:
     """Let himalaya compute with a library, and leave its global setting as it was."""
     if name not in BACKENDS:
         raise unknown("backend of himalaya", name, BACKENDS)
-    himalaya = require("himalaya.backend")
+    himalaya = require("himalaya").backend
     before = himalaya.get_backend().name
     try:
         yield himalaya.set_backend(name)
