@@ -211,10 +211,11 @@ class StimulusSet:
             try:
                 if isinstance(source, str):
                     raise InvalidArgument(f"Stimulus {name!r} is a text, not an image.")
+                if isinstance(source, Hdf5Image):
+                    sizes.append(source.size)
+                    continue
                 with _naming(name, source):
-                    # Those of a dataset are all of its shape.
-                    header = source.blank if isinstance(source, Hdf5Image) else source
-                    sizes.append(probe_image(header))
+                    sizes.append(probe_image(source))
             except ImageError as error:
                 problems.append(str(error))
         if problems:
