@@ -70,7 +70,7 @@ class Hdf5Dataset:
         """
         try:
             samples: NDArray[Any] = self._dataset()[row]
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
+        except (OSError, ValueError, RuntimeError) as error:
             raise ImageError(
                 f"Row {row} of {self.name!r} in {str(self.path)!r} cannot be read: {error}."
             ) from error
@@ -94,12 +94,13 @@ class Hdf5Dataset:
 
     def _open(self) -> h5py.Dataset:
         file = h5py.File(self.path, "r", rdcc_nbytes=self.cache[0], rdcc_nslots=self.cache[1])
-        item = file[self.name]
-        found = (item.shape, item.dtype) if isinstance(item, h5py.Dataset) else "a group"
-        if found != (self.shape, self.dtype):
+        item = file.get(self.name)
+        is_dataset = isinstance(item, h5py.Dataset)
+        if not is_dataset or (item.shape, item.dtype) != (self.shape, self.dtype):
+            now = "not a dataset" if not is_dataset else _described(item.shape, item.dtype)
             raise ValueError(
                 f"it was {_described(self.shape, self.dtype)} when the stimuli were loaded and is "
-                f"{found if isinstance(found, str) else _described(*found)} now; load them again"
+                f"{now} now; load them again"
             )
         return item
 

@@ -159,8 +159,8 @@ class StimulusSet:
         """
         source = self.sources[row]
         if isinstance(source, Hdf5Image):
-            samples = source.read()
             with _naming(self.ids[row], source):
+                samples = source.read()
                 return read_image(samples), _digest_of(samples)
         if not isinstance(source, Path):
             return self.image(row), self.digest(row)
