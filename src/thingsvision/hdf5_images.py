@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from operator import index
 from pathlib import Path
@@ -13,11 +15,17 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import ImageError, InvalidArgument, StimulusError, listing, unknown
+from .errors import ImageError, InvalidArgument, StimulusError, counted, listing, unknown
 
 SUFFIXES = (".h5", ".hdf5", ".hdf", ".he5")
-# Bytes that HDF5 keeps of a compressed dataset: a chunk with several images is unpacked once.
-CACHE = 2**26
+# Bytes that HDF5 keeps of unpacked chunks: at least, and at most where one image needs more.
+CACHE, LIMIT = 2**26, 2**31
+# Rows that an error names before it counts the rest.
+SHOWN = 20
+ALLOWED = (
+    "Images have (n, height, width) or (n, height, width, 1, 3 or 4), in uint8, uint16 or "
+    "floating point in 0 to 1."
+)
 
 
 class Hdf5Dataset:
@@ -33,14 +41,24 @@ class Hdf5Dataset:
         ``(n_images, height, width[, channels])``.
     dtype : numpy.dtype
         Type of its samples.
+    chunks : tuple of int, optional
+        Shape of the blocks that it is stored in; None if it is stored in one piece.
     """
 
-    def __init__(self, path: Path, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        name: str,
+        shape: tuple[int, ...],
+        dtype: np.dtype[Any],
+        chunks: tuple[int, ...] | None = None,
+    ) -> None:
         self.path = path
         self.name = name
         self.shape = shape
         self.dtype = dtype
-        self._opened: dict[int, h5py.Dataset] = {}
+        self.chunks = chunks
+        self._opened: tuple[Any, h5py.Dataset | None] = (None, None)
 
     def read(self, row: int) -> NDArray[Any]:
         """Read one image.
@@ -48,28 +66,64 @@ class Hdf5Dataset:
         Raises
         ------
         ImageError
-            If the file cannot be read.
+            If the file cannot be read, or the dataset is no longer what it was.
         """
         try:
             samples: NDArray[Any] = self._dataset()[row]
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
+        except (OSError, ValueError, RuntimeError) as error:
             raise ImageError(
                 f"Row {row} of {self.name!r} in {str(self.path)!r} cannot be read: {error}."
             ) from error
         return samples
 
     def _dataset(self) -> h5py.Dataset:
-        """Open the file once in each process: a handle does not outlive a fork."""
-        here = os.getpid()
-        if here not in self._opened:
-            self._opened = {here: h5py.File(self.path, "r", rdcc_nbytes=CACHE)[self.name]}
-        return self._opened[here]
+        """Open the file once in each process, and again if it has been changed.
+
+        A handle is not shared with a forked process. Threads that come first together may open
+        the file twice, which does no harm; a lock might stay locked in a fork.
+        """
+        file = self.path.stat()
+        state = (os.getpid(), file.st_ino, file.st_size, file.st_mtime_ns)
+        opened, dataset = self._opened
+        if dataset is None or opened != state:
+            # Closed first, since HDF5 would go on with what it knows of an open file.
+            dataset, self._opened = None, (None, None)
+            dataset = self._open()
+            self._opened = state, dataset
+        return dataset
+
+    def _open(self) -> h5py.Dataset:
+        file = h5py.File(self.path, "r", rdcc_nbytes=self.cache[0], rdcc_nslots=self.cache[1])
+        item = file.get(self.name)
+        is_dataset = isinstance(item, h5py.Dataset)
+        if not is_dataset or (item.shape, item.dtype) != (self.shape, self.dtype):
+            now = "not a dataset" if not is_dataset else _described(item.shape, item.dtype)
+            raise ValueError(
+                f"it was {_described(self.shape, self.dtype)} when the stimuli were loaded and is "
+                f"{now} now; load them again"
+            )
+        return item
+
+    @property
+    def cache(self) -> tuple[int, int]:
+        """Bytes and slots of a cache that holds all chunks of an image.
+
+        Its neighbours lie in the same chunks, which are so unpacked once for all of them. There
+        are ten slots for a chunk, since two chunks that fall into one slot drive each other out.
+        """
+        if self.chunks is None:
+            return CACHE, 521
+        chunk = math.prod(self.chunks) * self.dtype.itemsize
+        sides = zip(self.shape[1:], self.chunks[1:], strict=True)
+        image = chunk * math.prod(-(-length // side) for length, side in sides)
+        size = min(max(image, CACHE), LIMIT)
+        return size, min(max(10 * (size // chunk), 520), 10**6) + 1  # odd, to spread them
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_opened": {}}
+        return {**self.__dict__, "_opened": (None, None)}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Hdf5Image:
     """One image of a dataset.
 
@@ -89,13 +143,13 @@ class Hdf5Image:
         return self.dataset.read(self.row)
 
     @property
-    def blank(self) -> NDArray[Any]:
-        """Give black samples of its shape and type, which need no memory and no reading."""
-        return np.broadcast_to(np.zeros((), self.dataset.dtype), self.dataset.shape[1:])
+    def size(self) -> tuple[int, int]:
+        """Height and width, known from the shape of the dataset."""
+        return self.dataset.shape[1], self.dataset.shape[2]
 
 
 def find_hdf5_images(
-    path: Path, dataset: str | None = None, rows: Sequence[int] | None = None
+    path: Path, dataset: str | None = None, rows: Iterable[int] | slice | None = None
 ) -> list[Hdf5Image]:
     """Find the images in an HDF5 file; only its header is read.
 
@@ -105,7 +159,7 @@ def find_hdf5_images(
         The file.
     dataset : str, optional
         Its name; may be left away if only one dataset could be images.
-    rows : sequence of int, optional
+    rows : sequence of int, or slice, optional
         Which images, in which order; by default all.
 
     Returns
@@ -122,77 +176,129 @@ def find_hdf5_images(
     try:
         with h5py.File(path, "r") as file:
             found = _datasets(file)
-    except OSError as error:
+            name = _only(path, found) if dataset is None else _asked_for(path, file, found, dataset)
+            item = file[name]
+            source = Hdf5Dataset(path, name, item.shape, item.dtype, item.chunks)
+    except (OSError, RuntimeError) as error:
         raise StimulusError(f"The HDF5 file {str(path)!r} cannot be read: {error}.") from error
-    wanted = _chosen(path, found, dataset)
-    source = Hdf5Dataset(path, wanted, *found[wanted])
-    numbers = range(source.shape[0]) if rows is None else _checked(rows, source)
-    return [Hdf5Image(source, row) for row in numbers]
+    return [Hdf5Image(source, row) for row in _checked(rows, source)]
 
 
-def _datasets(file: h5py.File) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
-    """List the shapes and types of all datasets."""
-    found: dict[str, tuple[tuple[int, ...], np.dtype[Any]]] = {}
+def _datasets(file: h5py.File) -> dict[str, h5py.Dataset]:
+    """List all datasets by their names."""
+    found: dict[str, h5py.Dataset] = {}
 
     def remember(name: str, item: Any) -> None:
-        if isinstance(item, h5py.Dataset) and item.shape is not None:
-            found[name] = (item.shape, item.dtype)
+        if isinstance(item, h5py.Dataset):
+            found[name] = item
 
     file.visititems(remember)
     return found
 
 
-def _chosen(path: Path, found: dict[str, Any], dataset: str | None) -> str:
-    likely = [name for name, (shape, dtype) in found.items() if _are_images(shape, dtype)]
-    shown = [f"{name} ({' × '.join(map(str, shape))}, {dtype})" for name, (shape, dtype) in
-             found.items()]  # fmt: skip
-    if dataset is not None:
-        name = dataset.strip("/")
-        if name not in found:
-            there = f"{str(path)!r} holds {listing(shown) or 'none'}."
-            raise unknown("dataset", dataset, found, there)
-        if name not in likely:
-            shape, dtype = found[name]
-            raise StimulusError(
-                f"The dataset {dataset!r} in {str(path)!r} has the shape {shape} and type {dtype}. "
-                "Images have (n, height, width) or (n, height, width, 1, 3 or 4), in uint8, uint16 "
-                "or floating point in 0 to 1."
-            )
-        return name
-    if not likely:
-        raise StimulusError(
-            f"There is no dataset of images in {str(path)!r}; it holds "
-            f"{listing(shown) or 'no dataset'}. Images have (n, height, width, channels)."
-        )
+def _only(path: Path, found: dict[str, h5py.Dataset]) -> str:
+    """Find the one dataset that could be images."""
+    likely = [name for name, item in found.items() if _are_images(item)]
     if len(likely) > 1:
         raise InvalidArgument(
-            f"Several datasets in {str(path)!r} could be the images: {listing(likely)}. Choose "
-            f"one, e.g. dataset={likely[0]!r}."
+            f"Several datasets in {str(path)!r} could be the images: "
+            f"{listing(_shown(found, likely))}. Choose one, e.g. dataset={likely[0]!r}."
         )
-    return likely[0]
+    if likely:
+        return likely[0]
+    features = [name for name, item in found.items() if _are_features(item)]
+    if features:
+        raise _holds_features(path, features[0], found[features[0]])
+    held = listing(_shown(found, found)) or "no dataset"
+    raise StimulusError(
+        f"There is no dataset of images in {str(path)!r}; it holds {held}. {ALLOWED}"
+    )
 
 
-def _are_images(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
+def _asked_for(path: Path, file: h5py.File, found: dict[str, h5py.Dataset], wanted: str) -> str:
+    """Check the dataset that was asked for, which may be a link to one."""
+    name = wanted.strip("/")
+    item = file.get(name) if name else None
+    if not isinstance(item, h5py.Dataset):
+        inside = [other for other in found if other.startswith(f"{name}/")]
+        if inside:
+            raise StimulusError(
+                f"{wanted!r} in {str(path)!r} is a group, not a dataset. It holds "
+                f"{listing(_shown(found, inside))}. Give the whole name, e.g. "
+                f"dataset={inside[0]!r}."
+            )
+        held = listing(_shown(found, found)) or "no dataset"
+        raise unknown("dataset", wanted, found, f"{str(path)!r} holds {held}.")
+    if _are_features(item):
+        raise _holds_features(path, name, item)
+    if not _are_images(item):
+        raise StimulusError(
+            f"The dataset {wanted!r} in {str(path)!r} is no images "
+            f"({_described(item.shape, item.dtype)}). {ALLOWED}"
+        )
+    return name
+
+
+def _holds_features(path: Path, name: str, item: h5py.Dataset) -> StimulusError:
+    return StimulusError(
+        f"{str(path)!r} holds features, not images: {name} "
+        f"({_described(item.shape, item.dtype)}). Give the file or folder of images that they "
+        "were extracted from; features are opened by open_features(folder)."
+    )
+
+
+def _are_features(item: h5py.Dataset) -> bool:
+    """Tell what our own HDF5 store, or version 2, has written."""
+    is_ours = "module" in item.attrs and "axes" in item.attrs
+    is_called = item.name.rpartition("/")[2] == "features"
+    return is_called and (is_ours or (item.shape is not None and len(item.shape) == 2))
+
+
+def _are_images(item: h5py.Dataset) -> bool:
+    shape: tuple[int, ...] = item.shape or ()
+    dtype = item.dtype
     is_depth = dtype.kind == "f" or dtype.newbyteorder("=") in (np.uint8, np.uint16)
     has_axes = len(shape) == 3 or (len(shape) == 4 and shape[-1] in (1, 3, 4))
-    return bool(is_depth and has_axes and 0 not in shape)
+    return bool(is_depth and has_axes and 0 not in shape) and not _are_features(item)
 
 
-def _checked(rows: Sequence[int], source: Hdf5Dataset) -> list[int]:
-    try:
-        numbers = [index(row) for row in rows]
-    except TypeError as error:
-        raise InvalidArgument(f"rows= takes whole numbers: {error}.") from error
+def _shown(found: dict[str, h5py.Dataset], names: Iterable[str]) -> list[str]:
+    return [f"{name} ({_described(found[name].shape, found[name].dtype)})" for name in names]
+
+
+def _described(shape: tuple[int, ...] | None, dtype: np.dtype[Any]) -> str:
+    size = "empty" if shape is None else " × ".join(map(str, shape)) or "one value"
+    return f"{size}, {'text' if h5py.check_string_dtype(dtype) else dtype}"
+
+
+def _checked(rows: Iterable[int] | slice | None, source: Hdf5Dataset) -> Iterable[int]:
+    """Check the numbers of rows, and name all that cannot be read."""
     count = source.shape[0]
+    if rows is None:
+        return range(count)
+    try:
+        if isinstance(rows, slice):
+            return range(count)[rows]
+        given = list(rows)
+        if strange := [row for row in given if isinstance(row, (bool, np.bool_))]:
+            raise TypeError(f"{strange[0]!r} is none (a mask becomes rows by np.flatnonzero)")
+        numbers = [index(row) for row in given]
+    except (TypeError, ValueError) as error:
+        raise InvalidArgument(
+            f"rows= takes whole numbers, e.g. [7, 0, 11], or a slice: {error}."
+        ) from error
+    problems = []
     if outside := [row for row in numbers if not 0 <= row < count]:
-        raise InvalidArgument(
-            f"{len(outside)} of {len(numbers)} rows are not in {source.name!r}, whose rows are 0 "
-            f"to {count - 1}: {listing(outside, 20)}."
+        problems.append(
+            f"{len(outside)} of {counted(len(numbers), 'row')} cannot be found in {source.name!r}, "
+            f"whose rows are 0 to {count - 1}: {listing(outside, SHOWN)}."
         )
-    seen: set[int] = set()
-    if doubled := [row for row in numbers if row in seen or seen.add(row)]:  # type: ignore[func-returns-value]
-        raise InvalidArgument(
-            f"Rows are asked for more than once: {listing(doubled, 20)}. Each row of features "
-            "needs an id of its own."
+    if len(set(numbers)) < len(numbers):
+        doubled = [row for row, times in Counter(numbers).items() if times > 1]
+        problems.append(
+            f"{counted(len(doubled), 'row')} asked for more than once: {listing(doubled, SHOWN)}. "
+            "Each row of features needs an id of its own."
         )
+    if problems:
+        raise InvalidArgument(" ".join(problems))
     return numbers

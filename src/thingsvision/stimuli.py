@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 from warnings import warn
@@ -41,7 +41,7 @@ def load_stimuli(
     ids: Sequence[str] | None = None,
     root: str | os.PathLike[str] | None = None,
     dataset: str | None = None,
-    rows: Sequence[int] | None = None,
+    rows: Iterable[int] | slice | None = None,
 ) -> StimulusSet:
     """Find the images of an experiment and give them an order and names.
 
@@ -66,8 +66,9 @@ def load_stimuli(
     dataset : str, optional
         Name of the images in an HDF5 file, ``(n, height, width[, 1 | 3 | 4])``; needed if several
         datasets could be meant.
-    rows : sequence of int, optional
-        Which images of the dataset, in which order; their numbers are the ids.
+    rows : sequence of int, or slice, optional
+        Which images of the dataset, from 0, in which order; all by default. Their numbers in the
+        file are the ids, in six digits.
 
     Returns
     -------
@@ -164,7 +165,10 @@ def _from_folder(root: Path, file_names: Any, ids: Sequence[str] | None) -> Stim
 
 
 def _from_hdf5(
-    path: Path, dataset: str | None, rows: Sequence[int] | None, ids: Sequence[str] | None
+    path: Path,
+    dataset: str | None,
+    rows: Iterable[int] | slice | None,
+    ids: Sequence[str] | None,
 ) -> StimulusSet:
     images = find_hdf5_images(path, dataset, rows)
     return _named(StimulusSet(tuple(f"{image.row:06d}" for image in images), tuple(images)), ids)

@@ -159,8 +159,8 @@ class StimulusSet:
         """
         source = self.sources[row]
         if isinstance(source, Hdf5Image):
-            samples = source.read()
             with _naming(self.ids[row], source):
+                samples = source.read()
                 return read_image(samples), _digest_of(samples)
         if not isinstance(source, Path):
             return self.image(row), self.digest(row)
@@ -211,10 +211,11 @@ class StimulusSet:
             try:
                 if isinstance(source, str):
                     raise InvalidArgument(f"Stimulus {name!r} is a text, not an image.")
+                if isinstance(source, Hdf5Image):
+                    sizes.append(source.size)
+                    continue
                 with _naming(name, source):
-                    # Those of a dataset are all of its shape.
-                    header = source.blank if isinstance(source, Hdf5Image) else source
-                    sizes.append(probe_image(header))
+                    sizes.append(probe_image(source))
             except ImageError as error:
                 problems.append(str(error))
         if problems:

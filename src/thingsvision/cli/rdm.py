@@ -87,8 +87,9 @@ if TYPE_CHECKING:
     "--images",
     type=click.Path(),
     metavar="IMAGES",
-    help="Folder of the photographs, to show them along the figure's edges.",
+    help="Folder of the photographs, or HDF5 file, to show them along the figure's edges.",
 )
+@click.option("--dataset", metavar="NAME", help="Name of the images, if --images is an HDF5 file.")
 @table_options
 def rdm(
     folder: str,
@@ -101,6 +102,7 @@ def rdm(
     out: str | None,
     plot: str | None,
     images: str | None,
+    dataset: str | None,
     style: str | None,
 ) -> None:
     """Compute the RDMs of the activations in DIR.
@@ -109,6 +111,8 @@ def rdm(
     """
     if images is not None and plot is None:
         raise click.UsageError("--images shows photographs in a figure; say which with --plot.")
+    if dataset is not None and images is None:
+        raise click.UsageError("--dataset names the images in an HDF5 file; give it as --images.")
     from ..rsa.rdm import compute_rdm
     from ..store import open_features
 
@@ -128,7 +132,7 @@ def rdm(
         if path is not None and streamed is None:
             result.save(path)
         if name in plots:
-            draw(result, plots[name], images)
+            draw(result, plots[name], images, dataset)
         values = result.dissimilarities
         rows.append(
             {
@@ -210,7 +214,7 @@ def targets(option: str, path: str | None, names: Sequence[str], suffix: str) ->
     return {name: target / f"{file}{suffix}" for name, file in file_names(names).items()}
 
 
-def draw(rdm: RDM, path: Path, images: str | None) -> None:
+def draw(rdm: RDM, path: Path, images: str | None, dataset: str | None = None) -> None:
     """Draw one RDM, by class where the ids have folders, with photographs if wanted."""
     from ..plotting import plot_rdm
     from ..stimuli import load_stimuli
@@ -218,7 +222,7 @@ def draw(rdm: RDM, path: Path, images: str | None) -> None:
     pictures: dict[str, Any] | None = None
     ids = rdm.ids or ()
     if images is not None:
-        stimuli = load_stimuli(images).select(ids)
+        stimuli = load_stimuli(images, dataset=dataset).select(ids)
         pictures = {name: stimuli.image(row) for row, name in enumerate(stimuli.ids)}
     groups = [name.partition("/")[0] for name in ids] if all("/" in i for i in ids) else None
     plot_rdm(rdm, path, images=pictures, groups=groups or None, title=rdm.name or None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ import click
 
 # Keys of what the verbs tell the program, in click's context.
 DEBUG, AFTER_INTERRUPT = "thingsvision.debug", "thingsvision.after_interrupt"
+# A row, or the first and the last of several.
+ROWS = re.compile(r"[0-9]+(-[0-9]+)?")
 
 
 class Verb(click.Command):
@@ -64,20 +67,27 @@ def read_folder(ctx: click.Context, param: click.Parameter, value: str) -> str:
 
 
 def read_rows(ctx: click.Context, param: click.Parameter, value: str | None) -> list[int] | None:
-    """Read numbers of rows: ``0-99``, ``0,5,9``, or a text file with one a line."""
+    """Read numbers of rows: ``0-99``, ``0,5,9``, or a text file of such numbers."""
     if value is None:
         return None
     file = Path(value).expanduser()
-    text = ",".join(file.read_text().split()) if file.is_file() else value
+    is_file = not ROWS.fullmatch(value) and file.is_file()
+    text = file.read_text(encoding="utf-8-sig", errors="replace") if is_file else value
+    parts = text.replace(",", " ").split()
+    where = f" in {value}" if is_file else ""
     rows: list[int] = []
-    for part in text.split(","):
-        first, dash, last = part.strip().partition("-")
-        if not first.isdigit() or (dash and not last.isdigit()):
+    for part in parts:
+        if not ROWS.fullmatch(part):
             raise click.BadParameter(
-                f"{part.strip()!r} is no number of a row. Give 0-99 (both included), 0,5,9, or a "
-                "text file with one number a line."
+                f"{part!r}{where} is no number of a row{'' if is_file else ', and no text file'}. "
+                "Give 0-99 (both included), 0,5,9, or a text file with one number a line."
             )
+        first, _, last = part.partition("-")
+        if last and int(last) < int(first):
+            raise click.BadParameter(f"{part!r}{where} ends before it begins.")
         rows += range(int(first), int(last or first) + 1)
+    if not rows:
+        raise click.BadParameter(f"there are no rows in {value!r}.")
     return rows
 
 
