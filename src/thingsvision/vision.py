@@ -20,6 +20,7 @@ from sklearn.preprocessing import normalize
 from . import plotting, rsa
 from .across import modules_with
 from .classes import read_classes, top_classes
+from .errors import InvalidArgument
 from .loader import Loader
 from .model_class import Model
 from .preprocessing import Preprocessing
@@ -212,8 +213,9 @@ def center_features(X: ArrayLike) -> NDArray[Any]:  # noqa: N803
 
 
 def normalize_features(X: ArrayLike) -> NDArray[Any]:  # noqa: N803
-    """Divide each stimulus's features, shape (n_stimuli, n_features), by their Euclidean norm."""
-    unit: NDArray[Any] = normalize(np.asarray(X))
+    """Divide each stimulus's features, shape (n_stimuli, ...), by their Euclidean norm."""
+    features = np.asarray(X)
+    unit: NDArray[Any] = normalize(features.reshape(len(features), -1)).reshape(features.shape)
     return unit
 
 
@@ -236,6 +238,8 @@ def compress_features(
     -------
     array, shape (n_stimuli, n_components)
     """
+    if not 0 < retained_var < 1:
+        raise InvalidArgument(f"retained_var is {retained_var}; it lies between 0 and 1.")
     decomposition = PCA(retained_var, svd_solver="full", random_state=rnd_seed)
     compressed: NDArray[Any] = decomposition.fit_transform(np.asarray(X))
     return compressed
@@ -359,5 +363,7 @@ def as_array(values: Any) -> NDArray[Any]:
 
 def _folder(path: PathLike) -> Path:
     folder = Path(path).expanduser()
+    if folder.is_file():
+        raise InvalidArgument(f"{str(path)!r} is a file; give a folder to write to.")
     folder.mkdir(parents=True, exist_ok=True)
     return folder

@@ -100,6 +100,17 @@ def test_split_and_merge(tmp_path: Path) -> None:
     assert vision.merge_features(tmp_path, ".h5").tobytes() == features.tobytes()
 
 
+def test_mistakes_with_arrays_and_folders(tmp_path: Path) -> None:
+    maps = some_features().reshape(12, 2, 3, 5)
+    unit = vision.normalize_features(maps)
+    np.testing.assert_allclose(np.linalg.norm(unit.reshape(12, -1), axis=1), 1, rtol=1e-6)
+    with pytest.raises(InvalidArgument, match="retained_var is 1.5"):
+        vision.compress_features(some_features(), 0, 1.5)
+    (tmp_path / "file").touch()
+    with pytest.raises(InvalidArgument, match="is a file"):
+        vision.save_features(maps, tmp_path / "file", "npy")
+
+
 def test_centre_normalise_compress() -> None:
     features = some_features()
     centred = vision.center_features(features)

@@ -260,3 +260,23 @@ def test_large_mat_files_have_the_name_too(
     with h5py.File(path) as file:
         np.testing.assert_array_equal(file[name][()].T, array)
     np.testing.assert_array_equal(array_files.read_array(path, name), array)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("shape", [(0, 5), (3, 0), (0, 2, 3, 4)])
+def test_arrays_without_numbers(tmp_path: Path, format: str, shape: tuple[int, ...]) -> None:
+    parts.save_array(tmp_path, "features", np.ones(shape, "f4"), format)
+    assert parts.merge_parts(tmp_path, "features", format).shape == shape
+
+
+@pytest.mark.parametrize("array", [np.array(1.0), np.array(["a"]), np.array([[1, None]])])
+def test_what_is_no_array_of_numbers_is_refused(tmp_path: Path, array: np.ndarray) -> None:
+    with pytest.raises(InvalidArgument, match="array of numbers"):
+        parts.save_array(tmp_path, "features", array, "npy")
+    with pytest.raises(InvalidArgument, match="array of numbers"):
+        parts.split_array(tmp_path, "features", array, "npy")
+
+
+def test_slices_of_no_file(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="no file"):
+        slices.read_slices(tmp_path / "features.txt")

@@ -163,7 +163,8 @@ def _read_mat(path: Path, name: str) -> NDArray[Any]:
 
 
 def _write_txt(path: Path, array: NDArray[Any], name: str, rows: Sequence[str]) -> None:
-    (slices.write_slices if array.ndim > 2 else txt.write_text)(path, array)
+    plain = array.ndim <= 2 and array.size  # what is empty has a shape all the same
+    (txt.write_text if plain else slices.write_slices)(path, array)
 
 
 def _read_txt(path: Path, name: str) -> NDArray[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from pathlib import Path
 from typing import Any
@@ -102,7 +103,7 @@ def read_mat(
 
 def _columns(array: NDArray[Any], held: np.dtype[Any]) -> Any:
     """Yield an array in MATLAB's order, first axis fastest, a block at a time."""
-    flat = array.reshape(len(array), -1)
+    flat = array.reshape(len(array), math.prod(array.shape[1:]))
     if array.ndim > 2:
         # Position in MATLAB's order -> column of the rows as they lie in C order.
         order = np.arange(flat.shape[1]).reshape(array.shape[1:]).ravel(order="F")

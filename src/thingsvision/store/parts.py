@@ -50,7 +50,7 @@ def save_array(
     StoreError
         If the disk is full or cannot be written.
     """
-    format, rows = array_format(format), _rows(folder, array)
+    format, rows = array_format(format), _rows(folder, _checked(array, name))
     if array.dtype.kind == "f" and (count := int(np.size(array) - np.isfinite(array).sum())):
         warnings.warn(
             f"The {name} hold {counted(count, 'number')} that are NaN or infinite; they are "
@@ -85,7 +85,7 @@ def split_array(
     """
     if n_splits < 1:
         raise InvalidArgument(f"n_splits is {n_splits}; it is at least 1.")
-    format, rows = array_format(format), _rows(folder, array)
+    format, rows = array_format(format), _rows(folder, _checked(array, name))
     _forget_parts(folder, name, format)
     count = max(1, min(n_splits, len(array)))
     bounds = np.linspace(0, len(array), count + 1).astype(int).tolist()
@@ -150,6 +150,15 @@ def merge_parts(folder: Path, name: str, format: str) -> NDArray[Any]:
     merged = np.concatenate(arrays)
     _rows(folder, merged)
     return merged
+
+
+def _checked(array: NDArray[Any], name: str) -> NDArray[Any]:
+    if array.ndim == 0 or array.dtype.kind not in "biuf":
+        raise InvalidArgument(
+            f"The {name} have the shape {array.shape} and type {array.dtype}; give an array of "
+            "numbers, (n_stimuli, …)."
+        )
+    return array
 
 
 def _rows(folder: Path, array: NDArray[Any]) -> list[str]:

@@ -30,7 +30,8 @@ def write_slices(path: Path, array: NDArray[Any]) -> None:
     with path.open("w", encoding="ascii", newline="\n") as file:
         file.write(f"# Array shape: {tuple(array.shape)}\n# Array type: {array.dtype}\n")
         for rows in array:  # in a memory map, only these rows are read
-            np.savetxt(file, rows.reshape(-1, array.shape[-1]), fmt=form)
+            if rows.size:
+                np.savetxt(file, rows.reshape(-1, array.shape[-1]), fmt=form)
 
 
 def read_slices(path: Path) -> NDArray[Any]:
@@ -41,6 +42,8 @@ def read_slices(path: Path) -> NDArray[Any]:
     StoreError
         If the file does not say its array's shape, or does not hold what it says.
     """
+    if not path.is_file():
+        raise StoreError(f"There is no file {str(path)!r}.")
     with path.open(encoding="ascii", errors="replace") as file:
         shape, kind = _SHAPE.match(file.readline()), _TYPE.match(file.readline())
     if shape is None:
