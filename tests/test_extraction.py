@@ -23,8 +23,9 @@ from thingsvision.errors import (
     ThingsvisionWarning,
     UnknownName,
 )
-from thingsvision.extraction import AHEAD, extract_features, plan
+from thingsvision.extraction import AHEAD, extract_features
 from thingsvision.features import FeatureSet
+from thingsvision.planning import plan
 from thingsvision.preprocessing import Preprocessing
 from thingsvision.provenance import digest_items
 from thingsvision.stimuli import StimulusSet, load_stimuli

@@ -10,7 +10,7 @@ from sklearn.random_projection import SparseRandomProjection
 
 import thingsvision as tv
 from thingsvision.errors import InvalidArgument, StoreError
-from thingsvision.extraction import plan
+from thingsvision.planning import plan
 from thingsvision.projection import Projection
 from thingsvision.testing import toy_network
 

@@ -259,7 +259,7 @@ def test_scipy_reads_texts_of_any_script(tmp_path: Path) -> None:
 def test_an_unfinished_file_is_not_found_under_its_name(numbered: Numbered, tmp_path: Path) -> None:
     from contextlib import closing
 
-    from thingsvision.extraction import plan
+    from thingsvision.planning import plan
 
     for format in FORMATS:
         work = plan(toy_network(), numbered(4), "fc", batch_size=2)

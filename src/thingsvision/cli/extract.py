@@ -16,8 +16,8 @@ from .output import results_alone, say, show_record, show_table, size_text
 from .verb import AFTER_INTERRUPT, Verb, one_of, read_folder, read_rows, require_name, table_options
 
 if TYPE_CHECKING:
-    from ..extraction import Plan
     from ..features import FeatureSet
+    from ..planning import Plan
     from ..zoo import Network
 
 GOES_ON = "What was finished is kept: run the same command again, and it goes on from there."
@@ -251,7 +251,8 @@ def extract(
             f"There is no folder or file {images!r}, but {name!r} is a folder. The network comes "
             f"first, NAME IMAGES: thingsvision extract {images} {name} …"
         )
-    from ..extraction import extract_features, plan
+    from ..extraction import extract_features
+    from ..planning import plan
     from ..stimuli import load_stimuli
     from ..texts import load_texts
 
