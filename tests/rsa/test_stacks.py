@@ -162,5 +162,16 @@ def test_the_files_of_the_92_objects(shared: Path) -> None:
     assert len(tv.load_rdms(folder / "92_brainRDMs.mat")) == 8
     expected: dict[str, Any] = {"EVC": 15, "IT": 15}
     for region, count in expected.items():
-        found = tv.load_rdms(shared / "fmri78" / f"fmri_{region}_RDMs.npz")
+        found = tv.tv.load_rdms(shared / "fmri78" / f"fmri_{region}_RDMs.npz")
         assert len(found) == count and found[0].n_stimuli == 78
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".csv"])
+def test_ids_of_our_own_files_are_read(suffix: str, tmp_path: Path) -> None:
+    ids = ("b.jpg", "a.jpg", "d.jpg", "c.jpg")
+    rdm = tv.RDM(np.random.default_rng(0).random(6), ids)
+    (read,) = tv.load_rdms(rdm.save(tmp_path / f"rdm{suffix}"))
+    assert read.ids == ids
+    np.testing.assert_array_equal(read.dissimilarities, rdm.dissimilarities)
+    with pytest.raises(InvalidArgument, match="names its stimuli itself"):
+        tv.load_rdms(tmp_path / f"rdm{suffix}", ids[::-1])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .extract import GOES_ON, read_count, read_device, shown_path
-from .output import say, show_table
+from .output import results_alone, say, show_table
 from .verb import AFTER_INTERRUPT, Verb, table_options
 
 if TYPE_CHECKING:
@@ -172,11 +172,12 @@ def rsa(
         given_or_named: Any = references
         data = [make_set(name, images, given_or_named, dataset=dataset, ids=ids,
                          by_position=by_position, order=order)]  # fmt: skip
-    report = report_rsa(
-        models, data, out, random=random, dissimilarity=dissimilarity, comparison=comparison,
-        n_resamples=bootstrap, n_clusters=clusters, n_drawn=drawn, photographs=photographs,
-        seed=seed, batch_size=batch_size, device=device,
-    )  # fmt: skip
+    with results_alone():
+        report = report_rsa(
+            models, data, out, random=random, dissimilarity=dissimilarity, comparison=comparison,
+            n_resamples=bootstrap, n_clusters=clusters, n_drawn=drawn, photographs=photographs,
+            seed=seed, batch_size=batch_size, device=device,
+        )  # fmt: skip
     columns = ("set", "model", "weights", "module", "reference", "estimate", "ci_low", "ci_high",
                "p")  # fmt: skip
     left_out = ["set"] if len(data) == 1 else []

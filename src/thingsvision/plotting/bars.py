@@ -130,7 +130,8 @@ def weights_of(table: pd.DataFrame) -> pd.DataFrame:
 def draw_ceiling(span: Callable[..., Any], rows: pd.DataFrame) -> None:
     """Shade the noise ceiling, where there is one."""
     if "ceiling_low" in rows and np.isfinite(rows["ceiling_low"].iloc[0]):
-        span(rows["ceiling_low"].iloc[0], rows["ceiling_high"].iloc[0], color="0.85", zorder=0)
+        low, high = rows["ceiling_low"].iloc[0], rows["ceiling_high"].iloc[0]
+        span(low, high, color="0.85", zorder=0, label="noise ceiling")
 
 
 def _label(row: dict[Any, Any]) -> str:

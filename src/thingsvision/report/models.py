@@ -57,11 +57,28 @@ class Model:
         """The name without its source."""
         return self.name.rpartition("/")[2]
 
+    @property
+    def folder(self) -> Path:
+        """Where its files lie, below those of a set."""
+        return Path(file_name(self.name), self.weights)
+
     def load(self, seed: int, device: str) -> Network:
         """Load the network, unless it is there."""
         if self.network is not None:
             return self.network
         return load_model(self.name, pretrained=self.trained, seed=seed, device=device)
+
+
+def file_name(text: str) -> str:
+    """Spell a name as that of a file or folder, in letters that one can read.
+
+    Examples
+    --------
+    >>> file_name("torchvision/alexnet"), file_name("human IT")
+    ('torchvision-alexnet', 'human_IT')
+    """
+    plain = text.replace("/", "-").replace(" ", "_")
+    return file_names([plain])[plain]
 
 
 def read_models(models: Sequence[str | Network] | str | Network, random: bool) -> list[Model]:
@@ -127,7 +144,8 @@ def module_rdms(
 ) -> Iterator[RDM]:
     """Compute the RDM of each module that is wanted, extracting what is missing.
 
-    Features lie in ``out/features/SET/MODEL/…`` and stay there; RDMs in ``out/rdms``.
+    Features lie in ``out/features/SET/MODEL/WEIGHTS`` and stay there, RDMs likewise in
+    ``out/rdms``.
 
     Parameters
     ----------
@@ -147,10 +165,10 @@ def module_rdms(
     RDM
         In the order in which the network calls the modules.
     """
-    label = f"{model.short} {model.weights}"
-    path = Path(data.name, file_names([label])[label])
+    path = Path(file_name(data.name), model.folder)
     planning = {key: value for key, value in options.items() if key != "progress"}
-    wanted = [c.address for c in plan(network, data.stimuli, model.modules, **planning).captures]
+    captures = plan(network, data.stimuli, model.modules, **planning).captures
+    wanted = [one.address for one in sorted(captures, key=lambda one: one.order)]
     found = _features(network, data, wanted, out / "features" / path, options)
     files = file_names(wanted)
     for module in wanted:

@@ -13,7 +13,7 @@ from ..plotting import plot_models, plot_profile, plot_rdm, plot_rdm_grid
 from ..rsa.clustering import cluster_stimuli
 from ..rsa.rdm import RDM
 from ..store.naming import file_names
-from .models import Model
+from .models import Model, file_name
 from .sets import ReferenceSet
 
 FORMATS = (".pdf", ".png")
@@ -42,12 +42,13 @@ def draw(
     labels = label_models([model for found in rdms.values() for model in found])
     for one in data:
         order, groups = _order(one, rdms[one.name], n_clusters, n_drawn, seed)
-        for row, columns in _rows(one, rdms[one.name], labels):
+        for row, found in _rows(one, rdms[one.name], labels):
             name = f"{one.name}\n{row}" if len(data) > 1 else row
-            rows.append((name, columns))
+            rows.append((name, found))
             orders[name] = order
         if photographs:
-            _draw_alone(folder / "rdms" / one.name, one, rdms[one.name], labels, order, groups)
+            alone = folder / "rdms" / file_name(one.name)
+            _draw_alone(alone, one, rdms[one.name], labels, order, groups)
     references = dict.fromkeys(name for one in data for name in one.references)
     columns = [name for _, row in rows for name in row if name not in references]
     columns = [*dict.fromkeys(columns), *references]
@@ -59,7 +60,7 @@ def draw(
             if of.empty:
                 continue
             title = one.name if len(data) > 1 else None
-            behind = f"-{file_names([one.name])[one.name]}" if len(data) > 1 else ""
+            behind = f"-{file_name(one.name)}" if len(data) > 1 else ""
             key = f"Bars {one.name}"
             figures[key] = folder / f"bars{behind}{suffix}"
             plot_models(of, figures[key], title=title)
@@ -136,13 +137,15 @@ def _draw_alone(
     rows = {name: row for row, name in enumerate(one.stimuli.ids)}
     images = {name: one.stimuli.image(rows[name]) for name in order}
     of = dict(zip(order, groups, strict=True)) if groups else None
-    pictured = {
-        f"{labels[model.name]} {model.weights} {rdm.provenance['module']}": rdm
-        for model, found in rdms.items()
-        for rdm in found
-    } | {name: mean_rdm(subjects) for name, subjects in one.references.items()}
-    files = file_names(list(pictured))
-    for name, rdm in pictured.items():
+    pictured: dict[Path, tuple[str, RDM]] = {}
+    for model, found in rdms.items():
+        files = file_names([rdm.provenance["module"] for rdm in found])
+        for rdm, file in zip(found, files.values(), strict=True):
+            title = f"{labels[model.name]}, {model.weights}, {rdm.provenance['module']}"
+            pictured[folder / model.folder / file] = (title, rdm)
+    for name, subjects in one.references.items():
+        pictured[folder / file_name(name)] = (name, mean_rdm(subjects))
+    for path, (title, rdm) in pictured.items():
         for suffix in FORMATS:
-            plot_rdm(rdm.select(order), folder / f"{files[name]}{suffix}", images=images,
-                     groups=of, order=order, rank=True, title=name)  # fmt: skip
+            plot_rdm(rdm.select(order), path.with_name(path.name + suffix), images=images,
+                     groups=of, order=order, rank=True, title=title)  # fmt: skip

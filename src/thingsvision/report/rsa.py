@@ -134,7 +134,7 @@ def report_rsa(
     --------
     >>> import tempfile
     >>> import numpy as np
-    >>> from thingsvision import RDM
+    >>> from thingsvision import RDM, make_set
     >>> rng = np.random.default_rng(0)
     >>> images = rng.integers(0, 256, (8, 64, 64, 3), np.uint8)
     >>> human = [RDM(rng.random(28)), RDM(rng.random(28))]
@@ -201,7 +201,7 @@ def _statistics(
         flat = [(model, rdm) for model, found in rdms[one.name].items() for rdm in found]
         if not flat:
             continue
-        numbered = {str(number): rdm for number, (_, rdm) in enumerate(flat)}
+        numbered = {str(k): {rdm.provenance["module"]: rdm} for k, (_, rdm) in enumerate(flat)}
         for reference, subjects in one.references.items():
             given = {reference: list(subjects)}
             rows = compare_models(numbered, given, level=level, **inference)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
-
-import tomllib
 
 from ..datasets import fetch_dataset
 from ..errors import InvalidArgument, MismatchError, listing, unknown
@@ -16,6 +15,11 @@ from ..rsa.files import read_ids
 from ..rsa.rdm import RDM
 from ..rsa.stacks import load_rdms
 from ..stimuli import StimulusSet, load_stimuli
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 KEYS = ("name", "images", "dataset", "references", "ids", "by_position", "order", "source")
 OF_REFERENCE = ("file", "variable", "axis", "ids")
@@ -65,7 +69,7 @@ def make_set(
     ----------
     name : str
         Of the set.
-    images : what `load_stimuli` takes
+    images : StimulusSet, or what `load_stimuli` takes
         The images; with `dataset`, those of the dataset by default.
     references : dict of str to file or RDMs; or sequence of str
         By name: a file as `load_rdms` reads it, ``FILE@VARIABLE`` for one of several arrays in
@@ -97,8 +101,8 @@ def make_set(
             f"The set {name!r} has no images. Say where they are"
             + (f": those of the dataset {dataset!r} are not public." if dataset else ".")
         )
-    stimuli = data.stimuli if images is None and data is not None else load_stimuli(images)
-    assert stimuli is not None
+    given: Any = data.stimuli if images is None and data is not None else images
+    stimuli = given if isinstance(given, StimulusSet) else load_stimuli(given)
     known: Mapping[str, tuple[RDM, ...]] = data.rdms if data is not None else {}
     wanted: dict[str, Any] = (
         dict(references) if isinstance(references, Mapping) else dict.fromkeys(references)
@@ -111,15 +115,15 @@ def make_set(
     names = tuple(read_ids(Path(ids).expanduser())) if isinstance(ids, str | Path) else ids
     found: dict[str, tuple[RDM, ...]] = {}
     how = "id"
-    for reference, given in wanted.items():
-        if given is None:
+    for reference, what in wanted.items():
+        if what is None:
             if reference not in known:
                 raise unknown(
                     "reference", reference, known, f"Those of a file are written {reference}=FILE."
                 )
             rdms = known[reference]
         else:
-            rdms = _read(reference, given, names)
+            rdms = _read(reference, what, names)
         found[reference], joined = _of(stimuli, reference, rdms, by_position)
         how = how if joined == "id" else joined
     drawn = read_ids(Path(order).expanduser()) if isinstance(order, str | Path) else order
