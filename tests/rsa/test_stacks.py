@@ -162,7 +162,7 @@ def test_the_files_of_the_92_objects(shared: Path) -> None:
     assert len(tv.load_rdms(folder / "92_brainRDMs.mat")) == 8
     expected: dict[str, Any] = {"EVC": 15, "IT": 15}
     for region, count in expected.items():
-        found = tv.tv.load_rdms(shared / "fmri78" / f"fmri_{region}_RDMs.npz")
+        found = tv.load_rdms(shared / "fmri78" / f"fmri_{region}_RDMs.npz")
         assert len(found) == count and found[0].n_stimuli == 78
 
 

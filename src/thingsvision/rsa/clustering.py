@@ -53,6 +53,7 @@ def cluster_stimuli(rdms: Sequence[RDM], n_clusters: int = 5) -> Clusters:
 
     Examples
     --------
+    >>> import numpy as np
     >>> rdm = RDM(np.array([0.9, 0.1, 0.8]), ids=("cat.jpg", "cup.jpg", "dog.jpg"))
     >>> clusters = cluster_stimuli([rdm], 2)
     >>> sorted(zip(clusters.ids, clusters.labels))
