@@ -57,7 +57,7 @@ def cluster_stimuli(rdms: Sequence[RDM], n_clusters: int = 5) -> Clusters:
     >>> rdm = RDM(np.array([0.9, 0.1, 0.8]), ids=("cat.jpg", "cup.jpg", "dog.jpg"))
     >>> clusters = cluster_stimuli([rdm], 2)
     >>> sorted(zip(clusters.ids, clusters.labels))
-    [('cat.jpg', 1), ('cup.jpg', 2), ('dog.jpg', 1)]
+    [('cat.jpg', 2), ('cup.jpg', 1), ('dog.jpg', 2)]
     """
     from scipy.cluster.hierarchy import fcluster, leaves_list, linkage
 
