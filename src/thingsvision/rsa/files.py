@@ -22,6 +22,7 @@ from .matrix import stimuli_of_pairs
 Ids = Sequence[str] | None
 About = Mapping[str, Any]
 T = TypeVar("T")
+MAPPED = 2**27  # bytes: a .npy file that is larger is mapped, not read
 
 
 class Found(NamedTuple):
@@ -175,7 +176,12 @@ def _read_npz(path: Path, variable: str | None) -> Found:
 
 
 def _read_npy(path: Path, variable: str | None) -> Found:
-    return Found(_one_row(np.load(path, allow_pickle=False)))
+    if path.stat().st_size < MAPPED:
+        return Found(_one_row(np.load(path, allow_pickle=False)))
+    mapped = np.load(path, mmap_mode="r", allow_pickle=False)
+    if mapped.dtype not in (np.float32, np.float64):
+        return Found(_one_row(np.array(mapped, dtype=np.float64)))
+    return Found(_one_row(mapped.T if np.isfortran(mapped) else mapped))
 
 
 def _read_mat(path: Path, variable: str | None) -> Found:
