@@ -322,6 +322,7 @@ def load_rdm(
     path: str | Path,
     ids: Sequence[str] | str | Path | None = None,
     variable: str | None = None,
+    dissimilarity: str = "",
 ) -> RDM:
     """Read an RDM that thingsvision or another program wrote.
 
@@ -338,6 +339,9 @@ def load_rdm(
     variable : str, optional
         Which of several matrices in a ``.mat`` or ``.npz`` file; inside
         structures it is spelled ``"RDMs[0].RDM"``.
+    dissimilarity : str
+        How it was measured, for a file that does not say. Estimates below zero are only
+        taken from a cross-validated measure, ``"crossnobis"`` or ``"poisson_cv"``.
 
     Returns
     -------
@@ -361,9 +365,10 @@ def load_rdm(
         )
     chosen = found_ids if ids is None else ids
     names = None if chosen is None else tuple(chosen)
+    measure = files.agreed(path, about.get("dissimilarity", ""), dissimilarity)
     if "provenance" not in about:  # not written by RDM.save
         what = f"{path}, {variable}," if variable else str(path)
-        signed = may_be_negative(about.get("dissimilarity", ""))
+        signed = may_be_negative(measure)
         if array.ndim == 1 and stimuli_of_pairs(len(array)):
             check_pairs(array, what, names, signed)
         else:
@@ -374,7 +379,7 @@ def load_rdm(
     return RDM(
         array,
         names,
-        about.get("dissimilarity", ""),
+        measure,
         about.get("provenance", {"file": path.name}),
         about.get("name", path.stem),
     )
