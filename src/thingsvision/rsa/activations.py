@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..errors import InvalidArgument, MismatchError, ThingsvisionWarning, counted, listing
 from ..features import Features, FeatureSet, as_features
+from .matrix import check_ids
 
 Array = NDArray[np.float64]
 Activations = Features | FeatureSet | ArrayLike
@@ -28,6 +29,8 @@ def joined_activations(x: Activations, y: Activations, by_position: bool) -> tup
     """
     (a, ids_a), (b, ids_b) = as_features(x), as_features(y)
     if ids_a is not None and ids_b is not None and tuple(ids_a) != tuple(ids_b):
+        check_ids(ids_a, len(a), "x")
+        check_ids(ids_b, len(b), "y")
         absent = {
             "y": [name for name in ids_a if name not in set(ids_b)],
             "x": [name for name in ids_b if name not in set(ids_a)],
