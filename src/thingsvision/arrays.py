@@ -57,6 +57,20 @@ def as_array(data: Any, what: str) -> NDArray[Any]:
         ) from error
 
 
+def as_numbers(data: Any, what: str) -> NDArray[np.float64]:
+    """Make an array of float64, refusing what holds no real numbers.
+
+    Examples
+    --------
+    >>> as_numbers([1, 2], "x")
+    array([1., 2.])
+    """
+    array = as_array(data, what)
+    if array.dtype.kind not in "biuf":
+        raise InvalidArgument(f"{what} of shape {array.shape} holds {array.dtype}, not numbers.")
+    return array.astype(np.float64, copy=False)
+
+
 def is_table(data: Any) -> bool:
     """Tell whether this is a table of pandas.
 

@@ -214,6 +214,11 @@ def as_features(
         data = data.only
     if isinstance(data, Features):
         return np.asarray(data), data.ids
+    if hasattr(data, "dissimilarities"):
+        raise InvalidArgument(
+            f"{data!r} holds dissimilarities of pairs, not features. Give the features it was made "
+            "of; or compare it with other RDMs by compare_rdms(a, b)."
+        )
     if is_table(data):
         return _of_table(data)
     return as_array(data, "The array"), None

@@ -109,8 +109,9 @@ class RDM(RDMInterop):
         ----------
         matrix : array or pandas.DataFrame, shape (n_stimuli, n_stimuli)
             A table gives the ids too, if it names its rows. Finite, symmetric, zero on the
-            diagonal, not negative, each within 1e-5 of its largest value; the upper triangle is what is kept. That of a
-            cross-validated dissimilarity (``"crossnobis"``, ``"poisson_cv"``) may be negative.
+            diagonal, not negative, each within 1e-5 of its largest value; the upper triangle is
+            what is kept. That of a cross-validated dissimilarity (``"crossnobis"``,
+            ``"poisson_cv"``) may be negative.
         ids, dissimilarity, provenance, name
             As of `RDM`.
 
