@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from .batches import load_batches
-from .errors import ThingsvisionWarning, listing
+from .errors import ThingsvisionWarning, counted, listing
 from .features import FeatureSet
 from .planning import Plan, plan
 from .reduction import Reduction
@@ -29,6 +29,8 @@ log = logging.getLogger("thingsvision")
 
 # Batches that are decoded while an accelerator works on another one.
 AHEAD = 2
+# Broken images that a warning names; the tables name all.
+SHOWN = 10
 
 
 def extract_features(
@@ -184,15 +186,17 @@ def _blanked(array: NDArray[Any], rows: Sequence[int]) -> NDArray[Any]:
 
 
 def _warn_of_failures(failures: Mapping[str, str], count: int, out: Any) -> None:
-    where = "" if out is None else f" All are in stimuli.csv in {os.fspath(out)!r}."
+    reasons = list(failures.values())
+    more = [f"and {len(reasons) - SHOWN} more"] if len(reasons) > SHOWN else []
+    where = "" if out is None else f"stimuli.csv in {os.fspath(out)!r} names them all. "
     warnings.warn(
-        f"{len(failures)} of {count} images could not be decoded; their rows are NaN: "
-        f"{listing([*failures.values()], 5)}{where} RDMs refuse these rows unless told "
-        "drop_failed=True. Mend the images and run the same again: only the batches with them "
-        "are computed.",
+        "\n  ".join([f"{len(failures)} of {counted(count, 'image')} could not be decoded; their "
+                     "rows are NaN:", *reasons[:SHOWN], *more])
+        + f"\n{where}RDMs refuse these rows unless told to drop them (drop_failed). Mend the "
+        "images and run the same again: only their batches are computed.",
         ThingsvisionWarning,
         stacklevel=3,
-    )
+    )  # fmt: skip
 
 
 @contextmanager

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from ..zoo import Network
 
 GOES_ON = "What was finished is kept: run the same command again, and it goes on from there."
+# Exit code of a run that went through, but for images that could not be decoded.
+SOME_FAILED = 3
 
 
 def read_size(ctx: click.Context, param: click.Parameter, value: str | None) -> Any:
@@ -242,7 +244,8 @@ def extract(
     NAME is one of 'thingsvision models', or FILE.py:FUNCTION for a network of your own. IMAGES is
     a folder, with or without subfolders, a CSV table with a column 'path', an HDF5 file, or one
     image. A run that was interrupted goes on where it stopped when it is started again; one that
-    is complete is not repeated.
+    is complete is not repeated. Images that fail while they are decoded leave rows of NaN, and the
+    exit code 3; once they are mended, the same command computes their batches.
     """
     if not dry_run:
         ctx.meta[AFTER_INTERRUPT] = GOES_ON
@@ -287,6 +290,8 @@ def extract(
     features = extract_features(network, stimuli, list(modules), out=out, format=format, **options)
     _say_what_was_assumed(network.for_modality(stimuli.modality))
     show_features(features, out, style)
+    if features.failures:
+        ctx.exit(SOME_FAILED)
 
 
 def show_features(features: FeatureSet, out: str | os.PathLike[str], style: str | None) -> None:
