@@ -96,9 +96,9 @@ def _interpolations() -> Iterable[str]:
     return INTERPOLATIONS
 
 
-def read_count(ctx: click.Context, param: click.Parameter, value: int) -> int:
+def read_count(ctx: click.Context, param: click.Parameter, value: int | None) -> int | None:
     """Refuse a number below one."""
-    if value < 1:
+    if value is not None and value < 1:
         raise click.BadParameter(f"{value} is too few; it is at least 1.")
     return value
 
@@ -160,6 +160,13 @@ def read_count(ctx: click.Context, param: click.Parameter, value: int) -> int:
     "--text",
     is_flag=True,
     help="IMAGES are texts: a file with one on each line, or a CSV table with a column 'text'.",
+)
+@click.option(
+    "--max-pixels",
+    type=int,
+    callback=read_count,
+    metavar="N",
+    help="Images of more pixels are refused; by default of more than 178,956,970.",
 )
 @click.option("--flatten", is_flag=True, help="Lay each stimulus's activations out in one row.")
 @click.option(
@@ -227,6 +234,7 @@ def extract(
     dataset: str | None,
     rows: list[int] | None,
     text: bool,
+    max_pixels: int | None,
     flatten: bool,
     reduction: str | dict[str, str] | None,
     project: int | dict[str, int] | None,
@@ -255,19 +263,21 @@ def extract(
             f"first, NAME IMAGES: thingsvision extract {images} {name} …"
         )
     from ..extraction import extract_features
+    from ..images import MAX_PIXELS
     from ..planning import plan
     from ..stimuli import load_stimuli
     from ..texts import load_texts
 
     for_images = {"--file-names": file_names, "--dataset": dataset, "--rows": rows,
-                  "--resize": resize, "--crop": crop,
+                  "--max-pixels": max_pixels, "--resize": resize, "--crop": crop,
                   "--interpolation": interpolation}  # fmt: skip
     if text and (given := [option for option, value in for_images.items() if value is not None]):
         raise click.UsageError(f"{', '.join(given)} cannot go with --text: it is for images.")
     # What costs nothing is checked first.
     stimuli = (
         load_texts(images) if text
-        else load_stimuli(images, file_names=file_names, dataset=dataset, rows=rows)
+        else load_stimuli(images, file_names=file_names, dataset=dataset, rows=rows,
+                          max_pixels=max_pixels or MAX_PIXELS)
     )  # fmt: skip
     options: dict[str, Any] = {
         "reduction": reduction,
