@@ -17,12 +17,14 @@ if TYPE_CHECKING:
     from .encoding.result import EncodingResult
     from .extraction import extract_features
     from .features import Features, FeatureSet
-    from .plotting import plot_models, plot_rdm
+    from .plotting import plot_models, plot_profile, plot_rdm, plot_rdm_grid
     from .preprocessing import Preprocessing
+    from .report import make_set, read_sets, report_rsa
     from .responses import Responses, load_responses
     from .rsa.bootstrap import bootstrap
     from .rsa.ceiling import noise_ceiling
     from .rsa.cka import cka
+    from .rsa.clustering import cluster_stimuli
     from .rsa.comparison import compare_rdms
     from .rsa.inference import compare_models, compare_models_pairwise
     from .rsa.module_choice import choose_module
@@ -50,6 +52,7 @@ _HOMES = {
     "bootstrap": "rsa.bootstrap",
     "choose_module": "rsa.module_choice",
     "cka": "rsa.cka",
+    "cluster_stimuli": "rsa.clustering",
     "compare_models": "rsa.inference",
     "compare_models_pairwise": "rsa.inference",
     "compare_rdms": "rsa.comparison",
@@ -72,13 +75,18 @@ _HOMES = {
     "load_responses": "responses",
     "load_stimuli": "stimuli",
     "load_texts": "texts",
+    "make_set": "report",
     "noise_ceiling": "rsa.ceiling",
     "open_features": "store",
     "partition_rdms": "rsa.partition",
     "partition_variance": "encoding.partition",
     "permutation_test": "rsa.permutation",
     "plot_models": "plotting",
+    "plot_profile": "plotting",
     "plot_rdm": "plotting",
+    "plot_rdm_grid": "plotting",
+    "read_sets": "report",
+    "report_rsa": "report",
     "wrap_model": "zoo",
 }
 
@@ -93,6 +101,7 @@ __all__ = [
     "bootstrap",
     "choose_module",
     "cka",
+    "cluster_stimuli",
     "compare_models",
     "compare_models_pairwise",
     "compare_rdms",
@@ -115,13 +124,18 @@ __all__ = [
     "load_responses",
     "load_stimuli",
     "load_texts",
+    "make_set",
     "noise_ceiling",
     "open_features",
     "partition_rdms",
     "partition_variance",
     "permutation_test",
     "plot_models",
+    "plot_profile",
     "plot_rdm",
+    "plot_rdm_grid",
+    "read_sets",
+    "report_rsa",
     "wrap_model",
 ]
 __version__ = "3.0.0.dev0"

@@ -164,3 +164,14 @@ def test_the_files_of_the_92_objects(shared: Path) -> None:
     for region, count in expected.items():
         found = tv.load_rdms(shared / "fmri78" / f"fmri_{region}_RDMs.npz")
         assert len(found) == count and found[0].n_stimuli == 78
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".csv"])
+def test_ids_of_our_own_files_are_read(suffix: str, tmp_path: Path) -> None:
+    ids = ("b.jpg", "a.jpg", "d.jpg", "c.jpg")
+    rdm = tv.RDM(np.random.default_rng(0).random(6), ids)
+    (read,) = tv.load_rdms(rdm.save(tmp_path / f"rdm{suffix}"))
+    assert read.ids == ids
+    np.testing.assert_array_equal(read.dissimilarities, rdm.dissimilarities)
+    with pytest.raises(InvalidArgument, match="names its stimuli itself"):
+        tv.load_rdms(tmp_path / f"rdm{suffix}", ids[::-1])

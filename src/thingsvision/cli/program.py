@@ -26,6 +26,7 @@ from .models import models
 from .modules import modules
 from .output import say
 from .rdm import rdm
+from .rsa import rsa
 from .verb import AFTER_INTERRUPT, DEBUG, debug_option, write_examples
 from .version2 import extract_features, show_model
 
@@ -109,7 +110,7 @@ def main() -> None:
     """
 
 
-for verb in (demo, models, model, modules, extract, convert, rdm, compare, doctor,
+for verb in (demo, models, model, modules, extract, convert, rdm, compare, rsa, doctor,
              extract_features, show_model):  # fmt: skip
     main.add_command(verb)
 

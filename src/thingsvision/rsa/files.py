@@ -108,6 +108,23 @@ def arrays_of(path: Path) -> dict[str, NDArray[Any]]:
     return _reading(path, lambda: _ARRAYS.get(path.suffix.lower(), _text_arrays)(path))
 
 
+def ids_of(path: Path) -> list[str] | None:
+    """Read the ids that a file carries: one of ours, or a table with names."""
+    suffix = path.suffix.lower()
+    if suffix == ".npz":
+        arrays = _reading(path, lambda: _npz_arrays(path))
+        return _ids_of_ours(arrays)
+    if suffix in (".csv", ".tsv", ".txt"):
+        ids = _reading(path, lambda: _read_text(path, None)).ids
+        return None if ids is None else list(ids)
+    return None
+
+
+def _ids_of_ours(arrays: Mapping[str, NDArray[Any]]) -> list[str] | None:
+    is_ours = {"dissimilarities", "about", "ids"} <= set(arrays)
+    return arrays["ids"].tolist() if is_ours else None
+
+
 def _npz_arrays(path: Path) -> dict[str, NDArray[Any]]:
     arrays: dict[str, NDArray[Any]] = {}
     with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
@@ -152,8 +169,8 @@ _ARRAYS: dict[str, Callable[[Path], dict[str, NDArray[Any]]]] = {
 def _read_npz(path: Path, variable: str | None) -> Found:
     arrays = _npz_arrays(path)
     if variable is None and {"dissimilarities", "about"} <= set(arrays):
-        ids = arrays["ids"].tolist() if "ids" in arrays else None
-        return Found(arrays["dissimilarities"], ids, json.loads(str(arrays["about"])))
+        about = json.loads(str(arrays["about"]))
+        return Found(arrays["dissimilarities"], _ids_of_ours(arrays), about)
     return Found(_choose(arrays, path, variable))
 
 

@@ -70,7 +70,8 @@ def load_rdms(
         stack, found, labels = _rsatoolbox(path)
     else:
         stacks = dict(_stacks(path))
-        stack, found, labels = _chosen(path, stacks, variable), None, None
+        stack, labels = _chosen(path, stacks, variable), None
+        found = files.ids_of(path)
     squares = _squares(path, stack, axis)
     if found is not None and names is not None and list(found) != list(names):
         raise InvalidArgument(
