@@ -21,7 +21,9 @@ def peak():
     return next(line for line in status.read_text().splitlines() if "VmHWM" in line).split()[1]
 """
 
-SCRIPT = PEAK + """
+SCRIPT = (
+    PEAK
+    + """
 import sys
 import numpy as np
 from pathlib import Path
@@ -40,6 +42,7 @@ features = extract_features(toy_network(), folder / f"{count}", ["thin", "double
 assert features["double"].shape == (count, 80, 80, 3)
 print(peak())
 """
+)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows does not tell the peak memory")
@@ -59,7 +62,9 @@ def test_memory_does_not_grow_with_the_number_of_images(tmp_path: Path) -> None:
     assert peaks[1] - peaks[0] < 50, f"peak memory: {peaks} MB"
 
 
-TINY = PEAK + """
+TINY = (
+    PEAK
+    + """
 import sys
 from pathlib import Path
 from thingsvision.extraction import extract_features
@@ -76,6 +81,7 @@ features = extract_features(toy_network(), images, ["thin", "fc"], out=folder / 
 assert features["fc"].shape == (count, 5)
 print(peak())
 """
+)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows does not tell the peak memory")
