@@ -17,7 +17,8 @@ from .planning import Plan
 # Largest deviation of the faster way from the plain one, relative to a module's largest magnitude.
 TOLERANCE = 1e-5
 # Images that go both ways before the first batch: the first ones of all, in every part of a run.
-CHECKED = 4
+# One more than the fewest that go through a network at once.
+CHECKED = 5
 
 
 @dataclass(frozen=True)

@@ -64,6 +64,8 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.has_maps = False  # a convolution whose windows overlap
+        self.is_random = False
+        self.largest = 0  # of what operations gave, in bytes
         self._inside: nn.Module | None = None
         self._made: dict[int, tuple[_ConvNd, int, Tensor, int]] = {}
         self._taken: dict[int, tuple[_BatchNorm, int]] = {}
@@ -77,7 +79,10 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 taker = self._taken.get(id(value))
                 if taker is None or self._inside is not taker[0]:
                     self._barred.add(id(value))
-        return function(*args, **(kwargs or {}))
+        given = function(*args, **(kwargs or {}))
+        sizes = [value.nbytes for value in tree_leaves(given) if isinstance(value, Tensor)]
+        self.largest = max([self.largest, *sizes])
+        return given
 
     @contextmanager
     def over(self, model: nn.Module, captures: Sequence[Capture]) -> Iterator[None]:
@@ -91,8 +96,10 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
             # After the others, so that the output of a convolution is known when it is barred.
             for capture in captures:
                 self._bar(model.get_submodule(capture.module), capture, stack)
+            state = torch.get_rng_state()
             stack.enter_context(self)
             yield
+            self.is_random = not torch.equal(state, torch.get_rng_state())
 
     def folds(self, device: str, channels_last: bool) -> tuple[Fold, ...]:
         """Fold what was found, in the order of the pass, while the copies stay small."""

@@ -24,11 +24,15 @@ class Way:
         Batch norms that are folded into the convolutions before them.
     precision : {"float32", "bfloat16"}
         Of convolutions and matrix products; what they give is float32 again in the end.
+    rows : int or None
+        Images that go through the network at once, so that what passes from module to module
+        stays in the processor's cache; None for whole batches.
     """
 
     channels_last: bool = False
     folds: tuple[Fold, ...] = ()
     precision: str = "float32"
+    rows: int | None = None
 
     def __str__(self) -> str:
         norms = len({fold.norm for fold in self.folds})
@@ -36,6 +40,7 @@ class Way:
             "channels-last memory" if self.channels_last else "",
             f"{norms} batch norms folded into convolutions" if norms else "",
             "bfloat16" if self.precision == "bfloat16" else "",
+            f"{self.rows} images at once" if self.rows else "",
         ]
         return ", ".join(filter(None, parts)) or "plain"
 
