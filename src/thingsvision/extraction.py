@@ -64,7 +64,8 @@ def extract_features(
         ``penultimate`` is the input of the final classifier, ``output`` the network's output.
     out : path, optional
         Folder to write to, batch by batch; a run that was interrupted goes on where it
-        stopped, and the batches of images that failed are computed once they are mended. None keeps the features in memory.
+        stopped, and the batches of images that failed are computed once they are mended. None
+        keeps the features in memory.
     reduction : str or dict of pattern to str, optional
         What happens to an activation before it is kept: ``"flatten"``; ``"mean"`` or ``"max"``
         over height and width; ``"cls"``, ``"mean-of-patches"`` or ``"cls+mean"`` of tokens.

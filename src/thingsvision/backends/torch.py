@@ -26,7 +26,6 @@ from .torch_state import home, hookable, input_dtype, is_meta, left_as_found, ou
 from .torch_survey import Trace, leaves, survey_from, trace_calls
 from .torch_way import PLAIN, Way, check_precision
 
-
 # A faster way takes as many images at once as keep the largest array of a pass below so many bytes,
 # so that the next module finds it in the processor's cache; but not fewer than these.
 CACHED = 24 << 20
