@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from .store import open_features
     from .store.convert import convert_features
     from .texts import load_texts
+    from .verification import verify_features
     from .version2 import get_extractor, get_extractor_from_model
     from .zoo import list_models, load_model, load_models, wrap_model
 
@@ -87,6 +88,7 @@ _HOMES = {
     "plot_rdm_grid": "plotting",
     "read_sets": "report",
     "report_rsa": "report",
+    "verify_features": "verification",
     "wrap_model": "zoo",
 }
 
@@ -136,6 +138,7 @@ __all__ = [
     "plot_rdm_grid",
     "read_sets",
     "report_rsa",
+    "verify_features",
     "wrap_model",
 ]
 __version__ = "3.0.0.dev0"

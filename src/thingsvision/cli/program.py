@@ -28,6 +28,7 @@ from .output import say
 from .rdm import rdm
 from .rsa import rsa
 from .verb import AFTER_INTERRUPT, DEBUG, debug_option, write_examples
+from .verify import verify
 from .version2 import extract_features, show_model
 
 FAILED, INTERRUPTED = 1, 130
@@ -110,7 +111,7 @@ def main() -> None:
     """
 
 
-for verb in (demo, models, model, modules, extract, convert, rdm, compare, rsa, doctor,
+for verb in (demo, models, model, modules, extract, verify, convert, rdm, compare, rsa, doctor,
              extract_features, show_model):  # fmt: skip
     main.add_command(verb)
 
