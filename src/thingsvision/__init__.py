@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .datasets import fetch_dataset, list_datasets
+    from .description import describe_methods
+    from .diff import diff_features
     from .encoding.model import fit_encoding, linear_predictivity
     from .encoding.partition import partition_variance
     from .encoding.result import EncodingResult
@@ -60,6 +62,8 @@ _HOMES = {
     "compare_reweighted": "rsa.reweighting",
     "compute_rdm": "rsa.rdm",
     "convert_features": "store.convert",
+    "describe_methods": "description",
+    "diff_features": "diff",
     "extract_features": "extraction",
     "fetch_dataset": "datasets",
     "fit_encoding": "encoding.model",
@@ -110,6 +114,8 @@ __all__ = [
     "compare_reweighted",
     "compute_rdm",
     "convert_features",
+    "describe_methods",
+    "diff_features",
     "extract_features",
     "fetch_dataset",
     "fit_encoding",

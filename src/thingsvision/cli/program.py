@@ -19,8 +19,10 @@ from ..errors import ThingsvisionError, ThingsvisionWarning, nearest
 from .compare import compare
 from .convert import convert
 from .demo import demo
+from .diff import diff
 from .doctor import doctor
 from .extract import extract
+from .methods import methods
 from .model import model
 from .models import models
 from .modules import modules
@@ -111,8 +113,8 @@ def main() -> None:
     """
 
 
-for verb in (demo, models, model, modules, extract, verify, convert, rdm, compare, rsa, doctor,
-             extract_features, show_model):  # fmt: skip
+for verb in (demo, models, model, modules, extract, verify, methods, diff, convert, rdm, compare,
+             rsa, doctor, extract_features, show_model):  # fmt: skip
     main.add_command(verb)
 
 
