@@ -238,8 +238,8 @@ def _modules(record: Mapping[str, Any]) -> list[str]:
             else f"Those of {_named(modules)}"
         )
         said.append(
-            f"{whose} were then projected onto {count} features by a sparse random projection (seed "
-            f"{seed}; Li, Hastie & Church, 2006), which changes distances by an expected "
+            f"{whose} were then projected onto {count} features by a sparse random projection "
+            f"(seed {seed}; Li, Hastie & Church, 2006), which changes distances by an expected "
             f"standard deviation of {100 / sqrt(2 * count):.2g} %."
         )
     return said

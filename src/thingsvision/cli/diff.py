@@ -14,8 +14,8 @@ DIFFERENT = 1
 @click.command(
     cls=Verb,
     examples=(
-        "thingsvision diff features features",
-        "thingsvision diff features theirs/features.npy",
+        "thingsvision diff out out",
+        "thingsvision diff out out/blocks.5.npy --json",
     ),
 )
 @click.argument("a")

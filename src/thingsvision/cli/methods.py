@@ -7,7 +7,7 @@ import click
 from .verb import Verb
 
 
-@click.command(cls=Verb, examples=("thingsvision methods features",))
+@click.command(cls=Verb, examples=("thingsvision methods out",))
 @click.argument("folder", metavar="DIR")
 def methods(folder: str) -> None:
     """Write the methods paragraph of the features in DIR, with what to cite."""

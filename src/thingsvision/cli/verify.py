@@ -14,8 +14,8 @@ WRONG, INCOMPLETE = 1, 4
 @click.command(
     cls=Verb,
     examples=(
-        "thingsvision verify features",
-        "thingsvision verify features --images images --sample 100",
+        "thingsvision verify out",
+        "thingsvision verify mine --images images --sample 100",
     ),
 )
 @click.argument("folder", metavar="DIR")
