@@ -89,6 +89,19 @@ def test_what_a_set_lacks_is_said(images: Path, tmp_path: Path) -> None:
         tv.make_set("four", images, ["human"])
 
 
+def test_a_stack_that_can_be_read_in_two_ways_is_asked_about(images: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "human.npy", np.random.default_rng(0).random((6, 10)))
+    with pytest.raises(InvalidArgument, match=r"--sets.*axis = 0"):
+        tv.make_set("four", images, {"human": tmp_path / "human.npy"}, by_position=True)
+
+
+def test_three_stimuli_are_too_few(images: Path, subjects: np.ndarray) -> None:
+    (images / "d.png").unlink()
+    human = {"human": tv.RDM.from_matrix(subjects[0][:3, :3], NAMES[:3])}
+    with pytest.raises(InvalidArgument, match="3 images; .* from 4 stimuli on"):
+        tv.make_set("three", images, human)
+
+
 def test_several_sets_in_one_file(images: Path, subjects: np.ndarray, tmp_path: Path) -> None:
     np.save(tmp_path / "human.npy", subjects)
     np.savez(tmp_path / "brain.npz", it=subjects, other=subjects)

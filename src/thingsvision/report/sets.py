@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..datasets import fetch_dataset
-from ..errors import InvalidArgument, MismatchError, listing, unknown
+from ..errors import InvalidArgument, MismatchError, counted, listing, unknown
 from ..rsa.files import read_ids
 from ..rsa.rdm import RDM
 from ..rsa.stacks import load_rdms
@@ -22,6 +22,7 @@ else:
     import tomli as tomllib
 
 KEYS = ("name", "images", "dataset", "references", "ids", "by_position", "order", "source")
+LEAST = 4  # stimuli, for the bootstrap
 OF_REFERENCE = ("file", "variable", "axis", "ids")
 
 
@@ -103,6 +104,11 @@ def make_set(
         )
     given: Any = data.stimuli if images is None and data is not None else images
     stimuli = given if isinstance(given, StimulusSet) else load_stimuli(given)
+    if len(stimuli) < LEAST:
+        raise InvalidArgument(
+            f"The set {name!r} has {counted(len(stimuli), 'image')}; RDMs are compared with "
+            f"intervals from {LEAST} stimuli on, and a few dozen where they are to mean something."
+        )
     known: Mapping[str, tuple[RDM, ...]] = data.rdms if data is not None else {}
     wanted: dict[str, Any] = (
         dict(references) if isinstance(references, Mapping) else dict.fromkeys(references)
@@ -242,7 +248,14 @@ def _read(name: str, given: Any, ids: Sequence[str] | None) -> tuple[RDM, ...]:
 def _named_later(path: Path, options: dict[str, Any]) -> list[RDM]:
     """Read RDMs; ids for files that carry none do not stand in the way of those that do."""
     names = options.pop("ids")
-    rdms = load_rdms(path, **options)
+    try:
+        rdms = load_rdms(path, **options)
+    except InvalidArgument as error:
+        if "axis=" not in str(error):
+            raise
+        raise InvalidArgument(
+            f"{error} In a file of sets (--sets): NAME = {{ file = {path.name!r}, axis = 0 }}."
+        ) from error
     if names is None or rdms[0].ids is not None:
         return rdms
     return load_rdms(path, names, **options)
