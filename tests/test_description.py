@@ -140,7 +140,7 @@ def test_a_folder_says_the_same(tmp_path: Path) -> None:
 
 def test_many_modules_are_counted() -> None:
     text = describe_methods(extracted(random_network(), "*"))
-    assert ' modules, from "features.0" to "' in text
+    assert ' modules, from "features" to "' in text
 
 
 def test_what_knows_nothing_is_refused(tmp_path: Path) -> None:

@@ -320,3 +320,14 @@ def test_nothing_is_written(folder: Path) -> None:
 def test_a_store_that_moved_is_verified_where_it_is(folder: Path, tmp_path: Path) -> None:
     shutil.move(folder, tmp_path / "moved")
     assert verify(tmp_path / "moved").is_complete
+
+
+def test_rows_of_images_that_failed_are_left_out(tmp_path: Path, images: Path) -> None:
+    broken = images / "class 1" / "é3.png"
+    broken.write_bytes(broken.read_bytes()[:-40])
+    with pytest.warns(match="could not be decoded"):
+        features = tv.extract_features(toy_network(), images, "fc", out=tmp_path / "out")
+    assert list(features.failures) == ["class 1/é3.png"]
+    found = verify(tmp_path / "out")
+    assert found.is_right and "1 image failed" in says(found, "numbers")
+    assert "could not be decoded" in tv.describe_methods(tmp_path / "out")

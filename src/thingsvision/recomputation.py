@@ -9,7 +9,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from .batches import load_batches
+from .batches import load_batches, refuse_failures
 from .errors import InvalidArgument, ThingsvisionWarning
 from .planning import Plan, plan
 from .preprocessing import Preprocessing
@@ -111,10 +111,8 @@ def recompute(work: Plan, starts: Sequence[int]) -> Iterator[tuple[int, dict[str
     batches = load_batches(work.stimuli, network.preprocessing, work.size, work.batch_size)
     with closing(batches):
         for start, batch in zip(starts, batches, strict=True):
-            seed = (work.seed + start) % 2**32
-            yield (
-                start,
-                network.backend.run(
-                    network.model, batch.inputs, work.captures, work.functions, seed=seed
-                ),
+            inputs, seed = refuse_failures(batch).inputs, (work.seed + start) % 2**32
+            arrays = network.backend.run(
+                network.model, inputs, work.captures, work.functions, seed=seed
             )
+            yield start, arrays
