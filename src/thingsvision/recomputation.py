@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from .batches import load_batches, refuse_failures
 from .errors import InvalidArgument, ThingsvisionWarning
+from .forward import choose_forward
 from .planning import Plan, plan
 from .preprocessing import Preprocessing
 from .stimuli import StimulusSet
@@ -107,12 +108,9 @@ def recompute(work: Plan, starts: Sequence[int]) -> Iterator[tuple[int, dict[str
     arrays : dict of str to array, shape (n_in_batch, ...)
         By module address.
     """
-    network = work.network
-    batches = load_batches(work.stimuli, network.preprocessing, work.size, work.batch_size)
+    forward = choose_forward(work)
+    batches = load_batches(work.stimuli, work.network.preprocessing, work.size, work.batch_size)
     with closing(batches):
         for start, batch in zip(starts, batches, strict=True):
             inputs, seed = refuse_failures(batch).inputs, (work.seed + start) % 2**32
-            arrays = network.backend.run(
-                network.model, inputs, work.captures, work.functions, seed=seed
-            )
-            yield start, arrays
+            yield start, forward.run(inputs, seed)

@@ -172,7 +172,9 @@ class StimulusSet:
             data = source.read_bytes()
             return read_image(data, max_pixels=self.max_pixels), digest(data)
         except (OSError, ImageError):
-            read_image(source, max_pixels=self.max_pixels)  # fails likewise, and its error names the file
+            read_image(
+                source, max_pixels=self.max_pixels
+            )  # fails likewise, and its error names the file
             raise
 
     def image(self, row: int) -> Image.Image:

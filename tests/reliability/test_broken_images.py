@@ -159,9 +159,7 @@ def test_rdms_refuse_failed_rows_unless_told(pictures: Pictures, tmp_path: Path)
     assert found.provenance["rdm"]["dropped"] == ["2.png", "7.png"]
     conditions = [row // 2 for row in range(COUNT)]
     with pytest.warns(ThingsvisionWarning):
-        of_means = compute_rdm(
-            features["fc"], "euclidean", conditions=conditions, drop_failed=True
-        )
+        of_means = compute_rdm(features["fc"], "euclidean", conditions=conditions, drop_failed=True)
     array = np.asarray(features["fc"], np.float64)
     means = np.stack([np.nanmean(array[[2 * k, 2 * k + 1]], axis=0) for k in range(5)])
     assert np.allclose(of_means.square()[0, 1:], np.linalg.norm(means[1:] - means[0], axis=1))

@@ -102,7 +102,11 @@ def finished(images: Path, out: Path, format: str) -> dict[str, bytes]:
 @pytest.mark.skipif(os.name != "posix", reason="this system knows no SIGKILL")
 @pytest.mark.parametrize(
     ("format", "kills"),
-    [("npy", 5), ("hdf5", 4), *(pytest.param(name, 20, marks=pytest.mark.slow) for name in FORMATS)],
+    [
+        ("npy", 5),
+        ("hdf5", 4),
+        *(pytest.param(name, 20, marks=pytest.mark.slow) for name in FORMATS),
+    ],
 )
 def test_killed_while_it_works(images: Path, tmp_path: Path, format: str, kills: int) -> None:
     if format == "pt":

@@ -84,6 +84,12 @@ def _formats() -> Iterable[str]:
     return STORES
 
 
+def _precisions() -> Iterable[str]:
+    from ..planning import PRECISIONS
+
+    return PRECISIONS
+
+
 def _initialisations() -> Iterable[str]:
     from ..zoo.source import INITIALISATIONS
 
@@ -211,6 +217,16 @@ def read_count(ctx: click.Context, param: click.Parameter, value: int | None) ->
     help="cpu, cuda, cuda:1, mps.",
 )
 @click.option(
+    "--exact", is_flag=True, help="Compute as the network's own library does, to the last bit."
+)
+@click.option(
+    "--precision",
+    default="float32",
+    show_default=True,
+    callback=one_of("precision", _precisions),
+    help="float32 or bfloat16, which is faster and has three digits.",
+)
+@click.option(
     "--format",
     default="npy",
     show_default=True,
@@ -243,6 +259,8 @@ def extract(
     interpolation: str | None,
     batch_size: int,
     device: str,
+    exact: bool,
+    precision: str,
     format: str,
     dry_run: bool,
     style: str | None,
@@ -285,6 +303,8 @@ def extract(
         "flatten": flatten,
         "batch_size": batch_size,
         "seed": seed,
+        "exact": exact,
+        "precision": precision,
     }
     changes = {"resize": resize, "crop": crop, "interpolation": interpolation}
     changes = {key: None if value == "none" else value

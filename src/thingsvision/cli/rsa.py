@@ -148,9 +148,9 @@ def rsa(
 ) -> None:
     """Compare networks with brains and behaviour.
 
-    DIR gets the RDMs, the statistics, the figures, and a page with all of it. Without a module it is 'penultimate', the input of the last classifier; MODULE may hold * and
-    ?, for a profile over modules. random:MODEL is a network with random weights. What DIR holds
-    already is not computed again.
+    DIR gets the RDMs, the statistics, the figures, and a page with all of it. What it holds
+    already is not computed again. Without a module it is 'penultimate', the input of the last
+    classifier; MODULE may hold * and ?, for a profile. random:MODEL has random weights.
     """
     ctx.meta[AFTER_INTERRUPT] = GOES_ON
     of_one = {"--images": images, "--dataset": dataset, "--reference": references or None,

@@ -283,8 +283,8 @@ def compute_rdm(
     UnknownName
         If there is no such dissimilarity.
     InvalidArgument
-        If features are not finite, images could not be decoded, or the dissimilarity is not defined for a
-        stimulus (a constant row has no correlation); all such ids are named. If an RDM
+        If features are not finite, images could not be decoded, or the dissimilarity is not
+        defined for a stimulus (a constant row has no correlation); all such ids are named. If an RDM
         was given, whose dissimilarities are no features, or the dissimilarity has no such
         option.
     StoreError

@@ -140,6 +140,10 @@ class Store(ABC):
             self._go_on_from(kept)
         return False
 
+    def note(self, provenance: Mapping[str, Any]) -> None:
+        """Add to the provenance what is known only when the work begins."""
+        self._provenance |= plain(provenance)
+
     def has(self, start: int) -> bool:
         """Tell whether the batch that starts at a row is on disk."""
         return start in self._written

@@ -32,6 +32,10 @@ class MemoryStore:
         self._provenance, self._stimuli = plain(provenance), stimuli
         return False
 
+    def note(self, provenance: Mapping[str, Any]) -> None:
+        """Add to the provenance."""
+        self._provenance |= plain(provenance)
+
     def has(self, start: int) -> bool:
         """Tell whether the batch that starts at a row is here already."""
         return start in self._written
