@@ -6,7 +6,7 @@ import logging
 import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -14,12 +14,15 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from .batches import load_batches
-from .errors import ThingsvisionWarning, listing
+from .errors import ThingsvisionWarning, counted, listing
 from .features import FeatureSet
+from .forward import choose_forward
 from .planning import Plan, plan
 from .reduction import Reduction
 from .stimuli import StimulusSet
 from .store import STORES, Sink
+from .store.failures import Failure
+from .store.lock import hold
 from .store.memory import MemoryStore
 from .zoo import Network
 
@@ -27,6 +30,8 @@ log = logging.getLogger("thingsvision")
 
 # Batches that are decoded while an accelerator works on another one.
 AHEAD = 2
+# Broken images that a warning names; the tables name all.
+SHOWN = 10
 
 
 def extract_features(
@@ -40,6 +45,8 @@ def extract_features(
     project: int | Mapping[str, int] | None = None,
     batch_size: int = 32,
     seed: int = 0,
+    exact: bool = False,
+    precision: str = "float32",
     format: str = "npy",
     progress: bool | None = None,
 ) -> FeatureSet:
@@ -57,7 +64,8 @@ def extract_features(
         ``penultimate`` is the input of the final classifier, ``output`` the network's output.
     out : path, optional
         Folder to write to, batch by batch; a run that was interrupted goes on where it
-        stopped. None keeps the features in memory.
+        stopped, and the batches of images that failed are computed once they are mended. None
+        keeps the features in memory.
     reduction : str or dict of pattern to str, optional
         What happens to an activation before it is kept: ``"flatten"``; ``"mean"`` or ``"max"``
         over height and width; ``"cls"``, ``"mean-of-patches"`` or ``"cls+mean"`` of tokens.
@@ -71,6 +79,12 @@ def extract_features(
         Images in one forward pass.
     seed : int
         For networks that are random in evaluation mode, and for projections.
+    exact : bool
+        Compute as the network's own library does, to the bit. By default what changes only the
+        last bits is done faster, if the first images show no relative deviation above 1e-5.
+    precision : {"float32", "bfloat16"}
+        Of convolutions and matrix products. bfloat16 is several times faster where the processor
+        has it, and has three significant digits; the arrays are float32 all the same.
     format : str
         Of the files in `out`.
     progress : bool, optional
@@ -80,17 +94,19 @@ def extract_features(
     -------
     FeatureSet
         Module address → `Features`, shape ``(n_stimuli, ...)``, in the framework's axis order.
+        Rows of images that fail to decode are NaN, with a warning; ``failures`` names them.
 
     Raises
     ------
     InvalidArgument
-        If an argument is not allowed.
+        If an argument is not allowed, or this machine has no bfloat16.
     StimulusError
-        If images are missing or unreadable, or would give inputs of different sizes.
+        If images are missing, headers are broken, inputs would be of different sizes, or no
+        image at all can be decoded.
     ModuleError
         If a module does not exist or cannot be captured.
     StoreError
-        If `out` holds other features, or the disk is full.
+        If `out` holds other features, another process writes to it, or the disk is full.
 
     Examples
     --------
@@ -102,10 +118,10 @@ def extract_features(
     """
     work = plan(
         network, stimuli, modules, reduction=reduction, flatten=flatten, project=project,
-        batch_size=batch_size, seed=seed,
+        batch_size=batch_size, seed=seed, exact=exact, precision=precision,
     )  # fmt: skip
     sink: Sink = MemoryStore() if out is None else STORES[format](out)
-    with closing(sink):
+    with nullcontext() if out is None else hold(out), closing(sink):
         was_complete = sink.begin(work.request, work.provenance, work.stimuli)
         if not was_complete:
             _run(work, sink, progress)
@@ -113,12 +129,15 @@ def extract_features(
         features = sink.read()
     if was_complete:
         log.info("The features in %s are complete already; nothing was computed.", out)
+    if features.failures:
+        _warn_of_failures(features.failures, len(work.stimuli), out)
     return FeatureSet({capture.address: features[capture.address] for capture in work.captures})
 
 
 def _run(work: Plan, sink: Sink, progress: bool | None) -> None:
     """Send every batch that the sink lacks through the network."""
-    backend, model = work.network.backend, work.network.model
+    forward = choose_forward(work)
+    sink.note({"forward": forward.record})
     starts = [start for start in work.starts if not sink.has(start)]
     count = len(work.stimuli)
     missing = sum(min(work.batch_size, count - start) for start in starts)
@@ -129,7 +148,7 @@ def _run(work: Plan, sink: Sink, progress: bool | None) -> None:
     )  # fmt: skip
     # On the processor, decoding and the forward pass take turns: each can use all cores, and a
     # core that is missing holds up all threads of a forward pass.
-    ahead = 0 if backend.device == "cpu" else AHEAD
+    ahead = 0 if work.network.backend.device == "cpu" else AHEAD
     batches = load_batches(
         work.stimuli, work.network.preprocessing, work.size, work.batch_size, starts, ahead
     )
@@ -140,20 +159,16 @@ def _run(work: Plan, sink: Sink, progress: bool | None) -> None:
             if is_first:
                 # One image to the end: every module must answer, as often as surveyed. A copy,
                 # since a network may work in place on what it is given.
-                one = batch.inputs[:1].copy()
-                backend.run(model, one, work.captures, work.functions, seed=work.seed, full=True)
+                forward.run(batch.inputs[:1].copy(), work.seed, full=True)
                 is_first = False
-            arrays = backend.run(
-                model,
-                batch.inputs,
-                work.captures,
-                work.functions,
-                seed=(work.seed + batch.start) % 2**32,
-            )
-            sink.write(batch.start, arrays, work.axes, batch.digests)
+            arrays = forward.run(batch.inputs, (work.seed + batch.start) % 2**32)
+            failed = [row for row, d in enumerate(batch.digests) if isinstance(d, Failure)]
             for address, array in arrays.items():
-                if len(rows := _not_finite(array)):
+                if len(rows := np.setdiff1d(_not_finite(array), failed)):
                     odd.setdefault(address, []).extend((batch.start + rows).tolist())
+            if failed:
+                arrays = {address: _blanked(array, failed) for address, array in arrays.items()}
+            sink.write(batch.start, arrays, work.axes, batch.digests)
             bar.update(len(batch.inputs))
 
 
@@ -165,6 +180,27 @@ def _not_finite(array: NDArray[Any]) -> NDArray[np.int64]:
             return np.empty(0, np.int64)
     finite = np.isfinite(array).reshape(len(array), -1).all(axis=1)
     return np.flatnonzero(~finite)
+
+
+def _blanked(array: NDArray[Any], rows: Sequence[int]) -> NDArray[Any]:
+    """Replace the rows of images that failed: NaN, or 0 where the type has no NaN."""
+    array = array.copy()
+    array[rows] = np.nan if array.dtype.kind in "fc" else 0
+    return array
+
+
+def _warn_of_failures(failures: Mapping[str, str], count: int, out: Any) -> None:
+    reasons = list(failures.values())
+    more = [f"and {len(reasons) - SHOWN} more"] if len(reasons) > SHOWN else []
+    where = "" if out is None else f"stimuli.csv in {os.fspath(out)!r} names them all. "
+    warnings.warn(
+        "\n  ".join([f"{len(failures)} of {counted(count, 'image')} could not be decoded; their "
+                     "rows are NaN:", *reasons[:SHOWN], *more])
+        + f"\n{where}RDMs refuse these rows unless told to drop them (drop_failed). Mend the "
+        "images and run the same again: only their batches are computed.",
+        ThingsvisionWarning,
+        stacklevel=3,
+    )  # fmt: skip
 
 
 @contextmanager

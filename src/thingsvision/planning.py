@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from .backends.base import Capture
+from .backends.base import Capture, FastBackend
 from .batches import input_size
-from .errors import InvalidArgument, ThingsvisionWarning, listing
+from .errors import InvalidArgument, ThingsvisionWarning, listing, unknown
+from .origins import describe_origin
 from .preprocessing import Preprocessing
 from .projection import Projection, bind_projections
 from .provenance import digest, digest_items, versions
@@ -28,6 +29,8 @@ from .reduction import (
 )
 from .stimuli import StimulusSet, load_stimuli
 from .zoo import Network
+
+PRECISIONS = ("float32", "bfloat16")
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,10 @@ class Plan:
         Batches lie on a fixed grid of this size.
     seed : int
         For networks that are random in evaluation mode.
+    exact : bool
+        Compute as the network's own library does, to the bit.
+    precision : {"float32", "bfloat16"}
+        Of convolutions and matrix products.
     """
 
     network: Network
@@ -65,6 +72,8 @@ class Plan:
     size: tuple[int, ...]
     batch_size: int
     seed: int
+    exact: bool = False
+    precision: str = "float32"
 
     @property
     def starts(self) -> range:
@@ -112,6 +121,8 @@ class Plan:
             },
             "batch_size": self.batch_size,
             "seed": self.seed,
+            "exact": self.exact,
+            "precision": self.precision,
         }  # fmt: skip
 
     @property
@@ -127,6 +138,7 @@ class Plan:
             "licence": card.licence,
             "citation": card.citation,
             "input_size": list(self.size),
+            "origin": describe_origin(self.stimuli),
             "framework": self.network.backend.name,
             "device": self.network.backend.device,
             "tokens": asdict(self.tokens) if self.tokens else None,
@@ -144,12 +156,14 @@ def plan(
     project: int | Mapping[str, int] | None = None,
     batch_size: int = 32,
     seed: int = 0,
+    exact: bool = False,
+    precision: str = "float32",
 ) -> Plan:
     """Find out what an extraction will do, without a forward pass over the stimuli.
 
     Parameters
     ----------
-    network, stimuli, modules, reduction, flatten, project, batch_size, seed
+    network, stimuli, modules, reduction, flatten, project, batch_size, seed, exact, precision
         As in `extract_features`.
 
     Returns
@@ -175,6 +189,9 @@ def plan(
         raise InvalidArgument(f"seed is {seed}; it is from 0 to {2**32 - 1}.")
     patterns = _patterns(modules)
     network = network.for_modality(stimuli.modality)
+    _check_precision(network, precision)
+    # Without a faster way all is exact, whatever was asked for.
+    exact = bool(exact) or not isinstance(network.backend, FastBackend)
     size = input_size(network.preprocessing, stimuli)
     if isinstance(network.preprocessing, Preprocessing):
         _warn_of_padding(network.preprocessing, stimuli)
@@ -193,8 +210,20 @@ def plan(
     reductions, projections = bind_projections(bound, project, seed)
     return Plan(
         network, stimuli, tuple(captures), reductions, projections, survey.tokens, size,
-        batch_size, seed,
+        batch_size, seed, exact, precision,
     )  # fmt: skip
+
+
+def _check_precision(network: Network, precision: str) -> None:
+    if precision not in PRECISIONS:
+        raise unknown("precision", precision, PRECISIONS)
+    if isinstance(network.backend, FastBackend):
+        network.backend.check_precision(precision)
+    elif precision != "float32":
+        raise InvalidArgument(
+            f"precision is {precision!r}, but {network.backend.name} networks are run in float32 "
+            "only. PyTorch networks can be run in bfloat16."
+        )
 
 
 def _whole(name: str, value: Any) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from numpy.typing import NDArray
 
@@ -376,6 +376,34 @@ class Backend(Protocol):
 
     def structure(self, model: Any) -> str:
         """Describe the modules and their settings, in the same words in every process."""
+
+
+class Way(Protocol):
+    """How a forward pass is made; equal ways are the same, and print in words."""
+
+    def in_precision(self, precision: str) -> Way:
+        """Give the same way in ``"float32"`` or ``"bfloat16"``."""
+
+
+@runtime_checkable
+class FastBackend(Protocol):
+    """What a backend may be able to do besides: a faster way through a network.
+
+    Its ``run`` takes such a way as the argument ``way``; without it, or with ``plain_way``, it
+    computes as the network's own library does.
+    """
+
+    @property
+    def plain_way(self) -> Way:
+        """The way of the network's own library."""
+
+    def faster(
+        self, model: Any, batch: NDArray[Any], captures: Sequence[Capture], *, seed: int = 0
+    ) -> Way:
+        """Find a faster way, whose results differ in the last bits; the plain one if none is."""
+
+    def check_precision(self, precision: str) -> None:
+        """Refuse, with the reason, a precision in which nothing is gained here."""
 
 
 def _is_wild(address: str) -> bool:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
-from typing import Any, TypeVar
-from weakref import WeakSet
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,11 +20,16 @@ from ..errors import InvalidArgument, ModuleError
 from ..reduction import Reduce
 from .base import Capture, Survey
 from .found import check_found
+from .torch_folding import Watch
 from .torch_hooks import Stop, copied, counted
 from .torch_state import home, hookable, input_dtype, is_meta, left_as_found, outline, seeded
 from .torch_survey import Trace, leaves, survey_from, trace_calls
+from .torch_way import PLAIN, Way, check_precision
 
-T = TypeVar("T")
+# A faster way takes as many images at once as keep the largest array of a pass below so many bytes,
+# so that the next module finds it in the processor's cache; but not fewer than these.
+CACHED = 24 << 20
+FEWEST = 4
 
 
 @dataclass(frozen=True)
@@ -46,8 +50,7 @@ class TorchBackend:
     frames: int | None = None
     takes: str = "images"
     name = "torch"
-    # Networks whose views need channels outermost in memory.
-    _planar: WeakSet[nn.Module] = field(default_factory=WeakSet, repr=False, compare=False)
+    plain_way = PLAIN
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "device", choose_device(self.device))
@@ -100,6 +103,7 @@ class TorchBackend:
         *,
         seed: int = 0,
         full: bool = False,
+        way: Way = PLAIN,
     ) -> dict[str, NDArray[Any]]:
         """Run one batch and return the captures by address.
 
@@ -118,6 +122,9 @@ class TorchBackend:
             For networks that are random in evaluation mode.
         full : bool
             Run to the end, and check that every module is called as often as surveyed.
+        way : Way
+            By default the plain one, whose results are those of the network's own library; or
+            what `faster` gives.
 
         Returns
         -------
@@ -129,41 +136,107 @@ class TorchBackend:
         ModuleError
             If a module gave nothing, or was called more or less often than surveyed.
         """
+        if not captures:
+            return {}
+        if way.rows and len(batch) > way.rows:
+            parts = [batch[start : start + way.rows] for start in range(0, len(batch), way.rows)]
+            few = replace(way, rows=None)
+            results = [
+                self.run(model, part, captures, reductions, seed=seed, full=full, way=few)
+                for part in parts
+            ]
+            return {c.address: np.concatenate([r[c.address] for r in results]) for c in captures}
+        found, calls = self._forward(model, batch, captures, reductions, seed, full, way, None)
+        check_found(captures, found, calls if full else None)
+        return {c.address: _to_numpy(found[c.address]) for c in captures}
+
+    def faster(
+        self,
+        model: nn.Module,
+        batch: NDArray[Any],
+        captures: Sequence[Capture],
+        *,
+        seed: int = 0,
+    ) -> Way:
+        """Find a faster way through the network, whose results differ in the last bits.
+
+        Parameters
+        ----------
+        model, batch, captures, seed
+            As in `run`; one image will do.
+
+        Returns
+        -------
+        Way
+            The plain one where nothing is gained.
+        """
+        if not captures or self.takes != "images" or input_dtype(model) != torch.float32:
+            return PLAIN
+        watch = Watch()
+        way = Way(channels_last=self.frames is None)
+        try:
+            self._forward(model, batch, captures, {}, seed, False, way, watch)
+        except RuntimeError as error:
+            # Networks whose views need channels outermost in memory.
+            if "view size is not compatible" not in str(error):
+                raise
+            way, watch = PLAIN, Watch()
+            self._forward(model, batch, captures, {}, seed, False, way, watch)
+        if self.device != "cpu":
+            return Way(folds=watch.folds(self.device, False))
+        is_better = way.channels_last and watch.has_maps
+        folds = watch.folds(self.device, is_better)
+        # Parts of a batch would draw the same random numbers.
+        rows = None if watch.is_random else max(FEWEST, CACHED // max(watch.largest, 1))
+        return Way(is_better, folds, rows=rows)
+
+    def check_precision(self, precision: str) -> None:
+        """Refuse a precision in which this device gains nothing; see `run`'s way."""
+        check_precision(precision, self.device)
+
+    def _forward(
+        self,
+        model: nn.Module,
+        batch: NDArray[Any],
+        captures: Sequence[Capture],
+        reductions: Mapping[str, Reduce],
+        seed: int,
+        full: bool,
+        way: Way,
+        watch: Watch | None,
+    ) -> tuple[dict[str, Tensor], Counter[str]]:
+        """Run one batch; give copies of the captures, and the number of calls of each module."""
         model = hookable(model)
         if is_meta(model) or self.device == "meta":
             raise InvalidArgument(
                 "The network was loaded without weights (device='meta'), to show its modules; "
                 "it cannot be run. Load it with another device."
             )
-        if not captures:
-            return {}
         # Of several elements of one output the last one hooked stops the pass.
         deepest = max(reversed(captures), key=lambda capture: (capture.order, not capture.is_input))
-
-        def forward(planar: bool) -> tuple[dict[str, Tensor], Counter[str]]:
-            found: dict[str, Tensor] = {}
-            calls: Counter[str] = Counter()
-            with ExitStack() as stack:
-                stack.enter_context(left_as_found(model))
-                stack.enter_context(seeded(seed, self.device))
-                if home(model) not in (None, torch.device(self.device)):
-                    model.to(self.device)
-                for capture in captures:
-                    reduce = reductions.get(capture.address)
-                    stop = capture is deepest and not full
-                    stack.enter_context(
-                        copied(model, capture, found, len(batch), reduce=reduce, stop=stop)
-                    )
-                if full:
-                    for name in {capture.module for capture in captures}:
-                        stack.enter_context(counted(model, name, calls))
-                with suppress(Stop):
-                    model(self._placed(self._moved(batch, model), planar))
-            return found, calls
-
-        found, calls = self._in_layout(model, forward)
-        check_found(captures, found, calls if full else None)
-        return {c.address: _to_numpy(found[c.address]) for c in captures}
+        found: dict[str, Tensor] = {}
+        calls: Counter[str] = Counter()
+        with ExitStack() as stack:
+            stack.enter_context(left_as_found(model))
+            stack.enter_context(seeded(seed, self.device))
+            if home(model) not in (None, torch.device(self.device)):
+                model.to(self.device)
+            if watch is not None:
+                stack.enter_context(watch.over(model, captures))
+            for capture in captures:
+                reduce = reductions.get(capture.address)
+                stop = capture is deepest and not full
+                stack.enter_context(
+                    copied(model, capture, found, len(batch), reduce=reduce, stop=stop)
+                )
+            if full:
+                for name in {capture.module for capture in captures}:
+                    stack.enter_context(counted(model, name, calls))
+            images = self._placed(self._moved(batch, model), not way.channels_last)
+            # The way ends after the pass was stopped, and checks its course.
+            with way.taken(self.device), suppress(Stop):
+                model(images)
+        return found, calls
 
     def place(self, images: Float32[np.ndarray, "n_stimuli height width 3"]) -> Tensor:
         """Turn preprocessed images into the tensor that a network takes.
@@ -200,24 +273,13 @@ class TorchBackend:
     def _placed(self, batch: Tensor, planar: bool) -> Tensor:
         if self.takes == "tokens":
             return batch.clone()
-        # A permuted view keeps the channels innermost in memory, which convolutions run
-        # fastest on; the values are the same. A copy: a network may work on its input in place.
+        # A permuted view keeps the channels innermost in memory. A copy: a network may work on
+        # its input in place.
         images = batch.permute(0, 3, 1, 2)
         if self.frames is not None:
             images = images.unsqueeze(2).expand(-1, -1, self.frames, -1, -1)
         layout = torch.contiguous_format if planar else torch.preserve_format
         return images.clone(memory_format=layout)
-
-    def _in_layout(self, model: nn.Module, forward: Callable[[bool], T]) -> T:
-        """Run with the fast layout in memory, or the plain one if the network needs that."""
-        if model not in self._planar:
-            try:
-                return forward(False)
-            except RuntimeError as error:
-                if "view size is not compatible" not in str(error):
-                    raise
-                self._planar.add(model)
-        return forward(True)
 
     def _larger(self, model: nn.Module, size: tuple[int, ...]) -> Trace:
         """Trace a larger image, of another shape; nothing where the network refuses it."""
@@ -248,11 +310,8 @@ class TorchBackend:
             noise = torch.rand(shape, dtype=torch.float32, device="cpu", generator=generator)
             batch = noise.to(device, dtype)
 
-        def forward(planar: bool) -> Trace:
-            with seeded(0, device):
-                return trace_calls(model, self._placed(batch, planar))
-
-        return self._in_layout(model, forward)
+        with seeded(0, device):
+            return trace_calls(model, self._placed(batch, planar=True))
 
 
 def available_devices() -> dict[str, str]:
@@ -292,8 +351,7 @@ def as_tensor(array: NDArray[Any]) -> Tensor:
 
 
 def _to_numpy(value: Tensor) -> NDArray[Any]:
-    # NumPy has no bfloat16.
-    array: NDArray[Any] = (value.float() if value.dtype == torch.bfloat16 else value).cpu().numpy()
+    array: NDArray[Any] = value.cpu().numpy()
     return array
 
 

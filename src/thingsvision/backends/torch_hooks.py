@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -59,7 +59,10 @@ def copied(
                 batch = _by_stimulus(tensor, capture, rows)
                 # The copy is made now: the next module may work in place.
                 copy = batch.detach().clone(memory_format=torch.contiguous_format)
-                found[capture.address] = reduce(copy) if reduce else copy
+                if copy.dtype == torch.bfloat16:  # which NumPy does not have
+                    copy = copy.float()
+                with _in_full_precision(copy.device.type):
+                    found[capture.address] = reduce(copy) if reduce else copy
         if stop:
             raise Stop
 
@@ -89,6 +92,11 @@ def counted(model: nn.Module, name: str, calls: Counter[str]) -> Iterator[None]:
         yield
     finally:
         handle.remove()
+
+
+def _in_full_precision(kind: str) -> AbstractContextManager[object]:
+    """Reduce in the precision of the copy, also where the network runs in another."""
+    return torch.autocast(kind, enabled=False) if torch.is_autocast_enabled(kind) else nullcontext()
 
 
 def _by_stimulus(tensor: Tensor, capture: Capture, rows: int) -> Tensor:

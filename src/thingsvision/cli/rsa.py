@@ -33,11 +33,9 @@ def read_references(
 @click.command(
     cls=Verb,
     examples=(
-        "thingsvision rsa torchvision/alexnet --images images --reference human=human.mat "
-        "--by-position -o figure2",
-        "thingsvision rsa torchvision/alexnet torchvision/vgg16_bn --random --dataset objects92 "
-        "-o figure2",
-        "thingsvision rsa 'torchvision/alexnet@features.*' --dataset objects92 -o profile",
+        "thingsvision rsa torchvision/alexnet --random --dataset objects92 -o figure2",
+        "thingsvision rsa 'torchvision/alexnet@features.*' --dataset objects92 -o out",
+        "thingsvision rsa cornet/cornet_s --images images --reference it=it.mat -o out",
         "thingsvision rsa cornet/cornet_s --sets figure2.toml -o figure2",
     ),
 )
@@ -148,11 +146,11 @@ def rsa(
     out: str,
     style: str | None,
 ) -> None:
-    """Compare networks with brains and behaviour: RDMs, statistics, figures, in one folder.
+    """Compare networks with brains and behaviour.
 
-    Without a module it is 'penultimate', the input of the last classifier; MODULE may hold * and
-    ?, for a profile over modules. random:MODEL is a network with random weights. What DIR holds
-    already is not computed again.
+    DIR gets the RDMs, the statistics, the figures, and a page with all of it. What it holds
+    already is not computed again. Without a module it is 'penultimate', the input of the last
+    classifier; MODULE may hold * and ?, for a profile. random:MODEL has random weights.
     """
     ctx.meta[AFTER_INTERRUPT] = GOES_ON
     of_one = {"--images": images, "--dataset": dataset, "--reference": references or None,

@@ -81,6 +81,13 @@ def plot_rdm_grid(
     suffix = check_format(path)
     if colormap not in mpl.colormaps:
         raise unknown("colour map", colormap, mpl.colormaps)
+    for row, rdms in rows:
+        for name, rdm in rdms.items():
+            if not isinstance(rdm, RDM):
+                raise InvalidArgument(
+                    f"{name!r} of the row {row!r} is a {type(rdm).__name__}, not an RDM. Make one "
+                    "with compute_rdm, load_rdm or RDM.from_matrix."
+                )
     there = list(dict.fromkeys(column for _, rdms in rows for column in rdms))
     columns = there if columns is None else [name for name in columns if name in there]
     if not columns:

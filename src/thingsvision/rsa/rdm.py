@@ -239,6 +239,7 @@ def compute_rdm(
     weights: ArrayLike | None = None,
     conditions: Sequence[Any] | None = None,
     nan: str = "refuse",
+    drop_failed: bool = False,
     out: str | Path | None = None,
     **options: Any,
 ) -> RDM:
@@ -263,6 +264,9 @@ def compute_rdm(
     nan : str
         ``"refuse"`` rows with NaN or infinity, naming them, or ``"drop"`` them, with a
         warning that names them.
+    drop_failed : bool
+        Leave out stimuli whose images could not be decoded, with a warning that names them;
+        otherwise they are refused.
     out : str or Path, optional
         A ``.npy`` file to write the pairs to as they are computed. The RDM is then a
         memory map of it; nothing of its size is held in memory.
@@ -283,9 +287,9 @@ def compute_rdm(
     UnknownName
         If there is no such dissimilarity.
     InvalidArgument
-        If features are not finite, or the dissimilarity is not defined for a
-        stimulus (a constant row has no correlation); all such ids are named. If an RDM
-        was given, whose dissimilarities are no features, or the dissimilarity has no such
+        If features are not finite, images could not be decoded, or the dissimilarity is not
+        defined for a stimulus (a constant row has no correlation); all such ids are named. If an
+        RDM was given, whose dissimilarities are no features, or the dissimilarity has no such
         option.
     StoreError
         If the disk has no room for `out`.
@@ -312,14 +316,16 @@ def compute_rdm(
             "compare_rdms(a, b)."
         )
     array, ids = as_features(features)
+    failures = getattr(features, "failures", {})
     pairs, names, done = measured(
         array,
         ids,
         dissimilarity,
-        {"select": select, "weights": weights, "conditions": conditions, "nan": nan},
+        {"select": select, "weights": weights, "conditions": conditions, "nan": nan,
+         "drop_failed": drop_failed, "failures": failures},
         None if out is None else Path(out),
         options,
-    )
+    )  # fmt: skip
     provenance = {**_provenance(features), **({"rdm": done} if done else {})}
     model = provenance.get("model", "")
     model = model.get("name", "") if isinstance(model, Mapping) else model

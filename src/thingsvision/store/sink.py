@@ -43,6 +43,12 @@ class Sink(Protocol):
             If this sink holds something else.
         """
 
+    def note(self, provenance: Mapping[str, Any]) -> None:
+        """Add to the provenance what is known only when the work begins.
+
+        Called at most once, between ``begin`` and the first ``write``.
+        """
+
     def has(self, start: int) -> bool:
         """Tell whether the batch that starts at a row is here already."""
 
