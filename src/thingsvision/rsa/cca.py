@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from numbers import Real
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -75,8 +75,9 @@ def cca(
     >>> round(cca(x, x @ rng.normal(size=(3, 3))), 6)
     1.0
     """
-    a_number = isinstance(variance, Real) and not isinstance(variance, bool)
-    if variance is not None and not (a_number and 0 < variance <= 1):
+    given: Any = variance
+    a_number = isinstance(given, Real) and not isinstance(given, bool)
+    if given is not None and not (a_number and 0 < given <= 1):
         raise InvalidArgument(f"variance is {variance!r}; it is above 0 and up to 1, e.g. 0.99.")
     a, b = (
         _components(side - side.mean(axis=0), variance)
