@@ -14,9 +14,10 @@ import time
 from pathlib import Path
 
 import torch
-from thingsvision import get_extractor
 from thingsvision.utils.data import DataLoader, ImageDataset
 from thingsvision.utils.storing import save_features
+
+from thingsvision import get_extractor
 
 BATCH = 32
 

@@ -75,6 +75,16 @@ def test_known_networks(name, modules, folded):
     assert folded is None or len(way.folds) == folded
 
 
+def test_batch_norms_of_timm_with_their_activation():
+    timm = pytest.importorskip("timm")
+    model = spread(timm.create_model("efficientnet_lite0"))
+    way, _ = both(model, ["blocks.4", "conv_head", "global_pool"], (64, 64), count=2)
+    # All but the last, whose convolution is captured.
+    assert len(norms_of(way, model)) == 48 and "bn2" not in norms_of(way, model)
+    # Activations of their own are seen as ever.
+    both(model, ["bn1.act", "bn1.drop", "blocks.0.0.bn1.act:0", "blocks.1"], (64, 64), count=2)
+
+
 def test_recurrent_areas_fold_each_call_by_itself():
     network = load_model("cornet/cornet_s", pretrained=False, device="cpu")
     model = spread(network.model)
