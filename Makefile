@@ -1,5 +1,5 @@
 # The recipes that CI runs, and those that are too long for it.
-.PHONY: demo test slow lint types layers format benchmark ci
+.PHONY: demo test slow kill lint types layers format benchmark ci
 
 demo:       ## the main job on the photographs that ship with the project
 	thingsvision demo
@@ -23,6 +23,9 @@ layers:     ## imports point down
 format:     ## put the style right
 	ruff check --fix .
 	ruff format .
+
+kill:       ## runs killed at many moments, for every format; some minutes
+	python -m pytest -m "slow or not slow" tests/reliability
 
 benchmark:  ## speed and memory; on a quiet machine
 	python benchmarks/extract.py

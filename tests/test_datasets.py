@@ -39,6 +39,7 @@ def test_the_92_objects(local: Path) -> None:
     data = fetched("objects92")
     assert {name: len(rdms) for name, rdms in data.rdms.items()} == {
         "human IT": 4, "human IT group": 1, "monkey IT": 1, "behaviour": 16,
+        "behaviour group": 1,
     }  # fmt: skip
     assert data.stimuli is not None and len(data.stimuli) == 92
     assert all(rdm.ids == data.stimuli.ids for rdms in data.rdms.values() for rdm in rdms)

@@ -12,17 +12,21 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .datasets import fetch_dataset, list_datasets
+    from .description import describe_methods
+    from .diff import diff_features
     from .encoding.model import fit_encoding, linear_predictivity
     from .encoding.partition import partition_variance
     from .encoding.result import EncodingResult
     from .extraction import extract_features
     from .features import Features, FeatureSet
-    from .plotting import plot_models, plot_rdm
+    from .plotting import plot_models, plot_profile, plot_rdm, plot_rdm_grid
     from .preprocessing import Preprocessing
+    from .report import make_set, read_sets, report_rsa
     from .responses import Responses, load_responses
     from .rsa.bootstrap import bootstrap
     from .rsa.ceiling import noise_ceiling
     from .rsa.cka import cka
+    from .rsa.clustering import cluster_stimuli
     from .rsa.comparison import compare_rdms
     from .rsa.inference import compare_models, compare_models_pairwise
     from .rsa.module_choice import choose_module
@@ -36,6 +40,7 @@ if TYPE_CHECKING:
     from .store import open_features
     from .store.convert import convert_features
     from .texts import load_texts
+    from .verification import verify_features
     from .version2 import get_extractor, get_extractor_from_model
     from .zoo import list_models, load_model, load_models, wrap_model
 
@@ -50,12 +55,15 @@ _HOMES = {
     "bootstrap": "rsa.bootstrap",
     "choose_module": "rsa.module_choice",
     "cka": "rsa.cka",
+    "cluster_stimuli": "rsa.clustering",
     "compare_models": "rsa.inference",
     "compare_models_pairwise": "rsa.inference",
     "compare_rdms": "rsa.comparison",
     "compare_reweighted": "rsa.reweighting",
     "compute_rdm": "rsa.rdm",
     "convert_features": "store.convert",
+    "describe_methods": "description",
+    "diff_features": "diff",
     "extract_features": "extraction",
     "fetch_dataset": "datasets",
     "fit_encoding": "encoding.model",
@@ -72,13 +80,19 @@ _HOMES = {
     "load_responses": "responses",
     "load_stimuli": "stimuli",
     "load_texts": "texts",
+    "make_set": "report",
     "noise_ceiling": "rsa.ceiling",
     "open_features": "store",
     "partition_rdms": "rsa.partition",
     "partition_variance": "encoding.partition",
     "permutation_test": "rsa.permutation",
     "plot_models": "plotting",
+    "plot_profile": "plotting",
     "plot_rdm": "plotting",
+    "plot_rdm_grid": "plotting",
+    "read_sets": "report",
+    "report_rsa": "report",
+    "verify_features": "verification",
     "wrap_model": "zoo",
 }
 
@@ -93,12 +107,15 @@ __all__ = [
     "bootstrap",
     "choose_module",
     "cka",
+    "cluster_stimuli",
     "compare_models",
     "compare_models_pairwise",
     "compare_rdms",
     "compare_reweighted",
     "compute_rdm",
     "convert_features",
+    "describe_methods",
+    "diff_features",
     "extract_features",
     "fetch_dataset",
     "fit_encoding",
@@ -115,13 +132,19 @@ __all__ = [
     "load_responses",
     "load_stimuli",
     "load_texts",
+    "make_set",
     "noise_ceiling",
     "open_features",
     "partition_rdms",
     "partition_variance",
     "permutation_test",
     "plot_models",
+    "plot_profile",
     "plot_rdm",
+    "plot_rdm_grid",
+    "read_sets",
+    "report_rsa",
+    "verify_features",
     "wrap_model",
 ]
 __version__ = "3.0.0.dev0"

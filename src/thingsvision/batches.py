@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from .errors import ImageError, InvalidArgument, StimulusError, listing
 from .preprocessing import Preprocessing, preprocess
 from .stimuli import StimulusSet
+from .store.failures import Failure
 from .tokenization import Tokenization
 
 Images = Float32[np.ndarray, "n_stimuli height width 3"]
@@ -33,7 +34,8 @@ class Batch:
     inputs : array, shape (n_stimuli, height, width, 3) or (n_stimuli, ...)
         Images (float32) or the tokens of texts (int64), in the order of the rows.
     digests : tuple of str
-        SHA-256 of what each stimulus was read from.
+        SHA-256 of what each stimulus was read from; a `Failure` where an image could not be
+        decoded, whose input is zeros.
     """
 
     start: int
@@ -72,10 +74,6 @@ def load_batches(
     ------
     Batch
 
-    Raises
-    ------
-    StimulusError
-        If images of a batch cannot be decoded; all of the batch are named.
     """
     wanted = range(0, len(stimuli), batch_size) if starts is None else starts
     if isinstance(preprocessing, Tokenization):
@@ -105,7 +103,7 @@ def load_batches(
             if not queue:
                 return
             start, images, futures = queue.popleft()
-            yield Batch(start, images, _results(futures))
+            yield Batch(start, images, tuple(future.result() for future in futures))
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -152,28 +150,34 @@ def _decode(
     row: int,
     out: Float32[np.ndarray, "height width 3"],
 ) -> str:
-    image, digest = stimuli.read(row)
-    array = preprocess(preprocessing, image)
-    if array.shape != out.shape:
-        raise ImageError(
-            f"{stimuli.ids[row]}: is {image.height} × {image.width} pixels, not what its "
-            "header said before; it was changed while this ran."
-        )
+    try:
+        image, digest = stimuli.read(row)
+        array = preprocess(preprocessing, image)
+        if array.shape != out.shape:
+            raise ImageError(
+                f"{stimuli.ids[row]}: is {image.height} × {image.width} pixels, not what its "
+                "header said before; it was changed while this ran."
+            )
+    except StimulusError as error:
+        out[:] = 0
+        return Failure(error)
     out[:] = array
     return digest
 
 
-def _results(futures: Sequence[Future[str]]) -> tuple[str, ...]:
-    digests, problems = [], []
-    for future in futures:
-        try:
-            digests.append(future.result())
-        except StimulusError as error:
-            problems.append(str(error))
+def refuse_failures(batch: Batch) -> Batch:
+    """Give a batch back, unless images of it could not be decoded.
+
+    Raises
+    ------
+    StimulusError
+        If there are such images; all are named.
+    """
+    problems = [digest for digest in batch.digests if isinstance(digest, Failure)]
     if problems:
         lines = "\n  ".join(problems)
         raise StimulusError(
             f"{len(problems)} images of a batch cannot be decoded:\n  {lines}\n"
-            "The batches before it are kept. Mend or remove the images and run again."
+            "Mend or remove the images and run again."
         )
-    return tuple(digests)
+    return batch

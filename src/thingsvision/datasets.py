@@ -129,6 +129,7 @@ def _objects92() -> Dataset:
     group = {entry["name"]: entry["RDM"] for entry in np.ravel(supplement["RDMs_mIT_hIT_fig1"])}
     brains = _mat("kriegeskorte92/92_brainRDMs.mat")["RDMs"]
     behaviour = np.ravel(_mat("kriegeskorte92/92_behavRDMs.mat")["rdms_behav_92"])
+    judged = [squared(m) if np.ndim(m) == 1 else m for m in (e["RDM"] for e in behaviour)]
     subjects = [np.mean([session.RDM for session in subject], axis=0) for subject in brains]
     return Dataset(
         "objects92",
@@ -136,7 +137,8 @@ def _objects92() -> Dataset:
             "human IT": _subjects("human IT", subjects, ids),
             "human IT group": _group("human IT group", group["hITvisStim_316vx"], ids),
             "monkey IT": _group("monkey IT", group["mIT_674neurons"], ids),
-            "behaviour": _subjects("behaviour", [entry["RDM"] for entry in behaviour], ids),
+            "behaviour": _subjects("behaviour", judged, ids),
+            "behaviour group": _group("behaviour group", np.mean(judged, axis=0), ids),
         },
         "Kriegeskorte et al. (2008), Neuron, doi:10.1016/j.neuron.2008.10.043; behaviour: Mur et "
         "al. (2013), Frontiers in Psychology, doi:10.3389/fpsyg.2013.00128.",

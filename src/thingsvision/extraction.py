@@ -6,7 +6,7 @@ import logging
 import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -14,13 +14,15 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from .batches import load_batches
-from .errors import ThingsvisionWarning, listing
+from .errors import ThingsvisionWarning, counted, listing
 from .features import FeatureSet
 from .forward import choose_forward
 from .planning import Plan, plan
 from .reduction import Reduction
 from .stimuli import StimulusSet
 from .store import STORES, Sink
+from .store.failures import Failure
+from .store.lock import hold
 from .store.memory import MemoryStore
 from .zoo import Network
 
@@ -28,6 +30,8 @@ log = logging.getLogger("thingsvision")
 
 # Batches that are decoded while an accelerator works on another one.
 AHEAD = 2
+# Broken images that a warning names; the tables name all.
+SHOWN = 10
 
 
 def extract_features(
@@ -60,7 +64,8 @@ def extract_features(
         ``penultimate`` is the input of the final classifier, ``output`` the network's output.
     out : path, optional
         Folder to write to, batch by batch; a run that was interrupted goes on where it
-        stopped. None keeps the features in memory.
+        stopped, and the batches of images that failed are computed once they are mended. None
+        keeps the features in memory.
     reduction : str or dict of pattern to str, optional
         What happens to an activation before it is kept: ``"flatten"``; ``"mean"`` or ``"max"``
         over height and width; ``"cls"``, ``"mean-of-patches"`` or ``"cls+mean"`` of tokens.
@@ -89,17 +94,19 @@ def extract_features(
     -------
     FeatureSet
         Module address → `Features`, shape ``(n_stimuli, ...)``, in the framework's axis order.
+        Rows of images that fail to decode are NaN, with a warning; ``failures`` names them.
 
     Raises
     ------
     InvalidArgument
         If an argument is not allowed, or this machine has no bfloat16.
     StimulusError
-        If images are missing or unreadable, or would give inputs of different sizes.
+        If images are missing, headers are broken, inputs would be of different sizes, or no
+        image at all can be decoded.
     ModuleError
         If a module does not exist or cannot be captured.
     StoreError
-        If `out` holds other features, or the disk is full.
+        If `out` holds other features, another process writes to it, or the disk is full.
 
     Examples
     --------
@@ -114,7 +121,7 @@ def extract_features(
         batch_size=batch_size, seed=seed, exact=exact, precision=precision,
     )  # fmt: skip
     sink: Sink = MemoryStore() if out is None else STORES[format](out)
-    with closing(sink):
+    with nullcontext() if out is None else hold(out), closing(sink):
         was_complete = sink.begin(work.request, work.provenance, work.stimuli)
         if not was_complete:
             _run(work, sink, progress)
@@ -122,6 +129,8 @@ def extract_features(
         features = sink.read()
     if was_complete:
         log.info("The features in %s are complete already; nothing was computed.", out)
+    if features.failures:
+        _warn_of_failures(features.failures, len(work.stimuli), out)
     return FeatureSet({capture.address: features[capture.address] for capture in work.captures})
 
 
@@ -153,10 +162,13 @@ def _run(work: Plan, sink: Sink, progress: bool | None) -> None:
                 forward.run(batch.inputs[:1].copy(), work.seed, full=True)
                 is_first = False
             arrays = forward.run(batch.inputs, (work.seed + batch.start) % 2**32)
-            sink.write(batch.start, arrays, work.axes, batch.digests)
+            failed = [row for row, d in enumerate(batch.digests) if isinstance(d, Failure)]
             for address, array in arrays.items():
-                if len(rows := _not_finite(array)):
+                if len(rows := np.setdiff1d(_not_finite(array), failed)):
                     odd.setdefault(address, []).extend((batch.start + rows).tolist())
+            if failed:
+                arrays = {address: _blanked(array, failed) for address, array in arrays.items()}
+            sink.write(batch.start, arrays, work.axes, batch.digests)
             bar.update(len(batch.inputs))
 
 
@@ -168,6 +180,27 @@ def _not_finite(array: NDArray[Any]) -> NDArray[np.int64]:
             return np.empty(0, np.int64)
     finite = np.isfinite(array).reshape(len(array), -1).all(axis=1)
     return np.flatnonzero(~finite)
+
+
+def _blanked(array: NDArray[Any], rows: Sequence[int]) -> NDArray[Any]:
+    """Replace the rows of images that failed: NaN, or 0 where the type has no NaN."""
+    array = array.copy()
+    array[rows] = np.nan if array.dtype.kind in "fc" else 0
+    return array
+
+
+def _warn_of_failures(failures: Mapping[str, str], count: int, out: Any) -> None:
+    reasons = list(failures.values())
+    more = [f"and {len(reasons) - SHOWN} more"] if len(reasons) > SHOWN else []
+    where = "" if out is None else f"stimuli.csv in {os.fspath(out)!r} names them all. "
+    warnings.warn(
+        "\n  ".join([f"{len(failures)} of {counted(count, 'image')} could not be decoded; their "
+                     "rows are NaN:", *reasons[:SHOWN], *more])
+        + f"\n{where}RDMs refuse these rows unless told to drop them (drop_failed). Mend the "
+        "images and run the same again: only their batches are computed.",
+        ThingsvisionWarning,
+        stacklevel=3,
+    )  # fmt: skip
 
 
 @contextmanager

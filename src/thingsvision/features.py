@@ -31,6 +31,9 @@ class Features(FeaturesInterop):
         Class of each stimulus, where the stimuli came in classes.
     provenance : dict
         What made the array.
+    failures : dict of str to str
+        Stimuli that could not be decoded, and why: id → reason. Their rows are NaN (0 where the
+        numbers are integers).
 
     Raises
     ------
@@ -50,6 +53,7 @@ class Features(FeaturesInterop):
     axes: tuple[str, ...] = ()
     targets: NDArray[np.int64] | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    failures: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if len(self.ids) != len(self.array):
@@ -123,11 +127,13 @@ class Features(FeaturesInterop):
             self.axes,
             None if self.targets is None else self.targets[order],
             self.provenance,
+            {name: self.failures[name] for name in ids if name in self.failures},
         )
 
     def __repr__(self) -> str:
         shape = " × ".join(str(size) for size in self.shape)
-        return f"Features({self.module!r}, {shape}, {self.dtype})"
+        failed = f", {len(self.failures)} failed" if self.failures else ""
+        return f"Features({self.module!r}, {shape}, {self.dtype}{failed})"
 
 
 class FeatureSet(FeatureSetInterop, Mapping[str, Features]):
@@ -181,6 +187,11 @@ class FeatureSet(FeatureSetInterop, Mapping[str, Features]):
         """What made the features of all modules."""
         return next(iter(self.values())).provenance if self._features else {}
 
+    @property
+    def failures(self) -> Mapping[str, str]:
+        """Stimuli that could not be decoded, and why: id → reason."""
+        return next(iter(self.values())).failures if self._features else {}
+
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return self.only.__array__(dtype, copy)
 
@@ -188,7 +199,8 @@ class FeatureSet(FeatureSetInterop, Mapping[str, Features]):
         shapes = [" × ".join(str(n) for n in item.shape) for item in self.values()]
         modules = [f"{name}: {shape}" for name, shape in zip(self, shapes, strict=True)]
         count = len(next(iter(self.values()))) if self._features else 0
-        return f"FeatureSet({count} stimuli; {listing(modules, 5)})"
+        failed = f", {len(self.failures)} failed" if self.failures else ""
+        return f"FeatureSet({count} stimuli{failed}; {listing(modules, 5)})"
 
 
 def as_features(

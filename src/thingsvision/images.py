@@ -25,6 +25,7 @@ import io
 import os
 import re
 import struct
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -45,6 +46,9 @@ SUFFIXES: frozenset[str]  # made by __getattr__ on first use, since Pillow then 
 BACKGROUND: Colour = (255, 255, 255)
 MAX_PIXELS = 178_956_970  # where Pillow itself stops, unless told otherwise
 
+# Pillow's own limit, and an entry for each thread that decodes without it.
+_lifted: list[int | None] = []
+_lifting = threading.Lock()
 _NO_PICTURES = frozenset({"BUFR", "FITS", "GRIB", "HDF5", "IPTC", "MPEG"})
 _AGAIN = "Copy or download it again, or leave it out."
 _CONVERT = "Convert it to PNG or JPEG, or leave it out."
@@ -95,8 +99,8 @@ def read_image(
     background : tuple of int
         What transparent pixels show: red, green, blue, each 0 to 255.
     max_pixels : int
-        Larger pictures are refused before they are decoded. Pillow's own limit, which is the
-        default, holds as well: to pass it, ``PIL.Image.MAX_IMAGE_PIXELS`` must be raised too.
+        Larger pictures are refused before they are decoded, since a small file can hold more of
+        them than memory does. The default is where Pillow itself stops.
 
     Returns
     -------
@@ -200,6 +204,7 @@ def _opened(source: str | os.PathLike[str] | bytes, max_pixels: int) -> Iterator
     with (
         _named(source),
         _without_pillow_warnings(),
+        _up_to(max_pixels),
         io.BytesIO(source) if isinstance(source, bytes) else Path(source).open("rb") as stream,
         _identified(stream) as picture,
     ):
@@ -224,14 +229,38 @@ def _without_pillow_warnings() -> Iterator[None]:
             filters.remove(entry)
 
 
+@contextmanager
+def _up_to(max_pixels: int) -> Iterator[None]:
+    """Lift Pillow's limit for as long as any thread may decode a larger picture.
+
+    Meanwhile `_check_header` holds the limit that was asked for.
+    """
+    if max_pixels == MAX_PIXELS:
+        yield
+        return
+    with _lifting:
+        if not _lifted:
+            _lifted.append(Image.MAX_IMAGE_PIXELS)
+        _lifted.append(None)
+        Image.MAX_IMAGE_PIXELS = None
+    try:
+        yield
+    finally:
+        with _lifting:
+            _lifted.pop()
+            if len(_lifted) == 1:
+                Image.MAX_IMAGE_PIXELS = _lifted.pop()
+
+
 def _identified(stream: IO[bytes]) -> Image.Image:
     try:
         return Image.open(stream)
     except Image.DecompressionBombError as error:
         pixels, limit = (int(number) for number in re.findall(r"\d+", str(error))[:2])
         raise Refusal(
-            f"has {pixels:,} pixels, more than Pillow's limit of {limit:,}. Make it smaller or, if "
-            f"you trust it, set PIL.Image.MAX_IMAGE_PIXELS = None and pass max_pixels={pixels}."
+            f"has {pixels:,} pixels, more than the limit of {limit:,}. Make it smaller or, if you "
+            f"trust it and have about {_gigabytes(pixels)} GB of memory for each core, pass "
+            f"max_pixels={pixels}."
         ) from error
     except UnidentifiedImageError:
         stream.seek(0)
@@ -253,7 +282,8 @@ def _check_header(picture: Image.Image, max_pixels: int) -> None:
     if pixels > max_pixels:
         raise Refusal(
             f"has {pixels:,} pixels, more than the limit of {max_pixels:,}. Make it smaller or, if "
-            f"you trust it, pass max_pixels={pixels}."
+            f"you trust it and have about {_gigabytes(pixels)} GB of memory for each core, pass "
+            f"max_pixels={pixels}."
         )
     if picture.mode == "I" and picture.format != "PPM":  # Pillow scales a PGM by its maxval
         raise Refusal(
@@ -265,6 +295,11 @@ def _check_header(picture: Image.Image, max_pixels: int) -> None:
 
         if not EpsImagePlugin.has_ghostscript():
             raise Refusal(_GHOSTSCRIPT)
+
+
+def _gigabytes(pixels: int) -> float:
+    """Tell the memory that a picture takes while it is decoded and made RGB, twice 4 bytes."""
+    return round(8 * pixels / 2**30, 1)
 
 
 def _name(source: Source) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .batches import input_size, load_batches
+from .batches import input_size, load_batches, refuse_failures
 from .errors import InvalidArgument
 from .extraction import extract_features
 from .preprocessing import Preprocessing
@@ -77,7 +77,7 @@ class Loader:
         if isinstance(self.transforms, Preprocessing):
             size = input_size(self.transforms, self.stimuli)
             for batch in load_batches(self.stimuli, self.transforms, size, self.batch_size):
-                yield _for_framework(batch.inputs, self.backend)
+                yield _for_framework(refuse_failures(batch).inputs, self.backend)
             return
         for start in range(0, len(self.stimuli), self.batch_size):
             rows = range(start, min(start + self.batch_size, len(self.stimuli)))

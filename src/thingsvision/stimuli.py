@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from warnings import warn
@@ -23,7 +24,7 @@ from .errors import (
 from .folders import beside, class_index, classes_of, find_images, nfc
 from .hdf5_images import SUFFIXES as HDF5_SUFFIXES
 from .hdf5_images import find_hdf5_images
-from .images import SUFFIXES
+from .images import MAX_PIXELS, SUFFIXES
 from .samples import samples_of
 from .stimulus_set import SHOWN, StimulusSet, rows_of
 from .tables import read_lines, read_table
@@ -42,6 +43,7 @@ def load_stimuli(
     root: str | os.PathLike[str] | None = None,
     dataset: str | None = None,
     rows: Iterable[int] | slice | None = None,
+    max_pixels: int = MAX_PIXELS,
 ) -> StimulusSet:
     """Find the images of an experiment and give them an order and names.
 
@@ -69,6 +71,8 @@ def load_stimuli(
     rows : sequence of int, or slice, optional
         Which images of the dataset, from 0, in which order; all by default. Their numbers in the
         file are the ids, in six digits.
+    max_pixels : int
+        Images of more pixels are refused, since a small file can hold more than memory does.
 
     Returns
     -------
@@ -90,6 +94,12 @@ def load_stimuli(
     """
     if ids is not None:
         several(ids, "ids={}")
+    if max_pixels != MAX_PIXELS:
+        if max_pixels < 1:
+            raise InvalidArgument(f"max_pixels is {max_pixels}; it is at least 1.")
+        found = load_stimuli(source, file_names=file_names, ids=ids, root=root, dataset=dataset,
+                             rows=rows)  # fmt: skip
+        return replace(found, max_pixels=max_pixels)
     if isinstance(source, np.ndarray) and source.ndim == 1 and source.dtype.kind in "UO":
         source = source.tolist()  # a column of a table, with paths
     is_path = isinstance(source, (str, os.PathLike))

@@ -25,7 +25,7 @@ from .errors import (
 )
 from .folders import is_unicode, nfc
 from .hdf5_images import Hdf5Image
-from .images import probe_image, read_image
+from .images import MAX_PIXELS, probe_image, read_image
 from .provenance import digest, digest_items
 
 # How many names an error shows before it counts the rest.
@@ -52,6 +52,8 @@ class StimulusSet:
         Names of the classes, if the images came in classes.
     left_out : tuple of str
         Files that were found but are not images.
+    max_pixels : int
+        Larger images are refused.
 
     Raises
     ------
@@ -72,6 +74,7 @@ class StimulusSet:
     targets: NDArray[np.int64] | None = None
     classes: tuple[str, ...] = ()
     left_out: tuple[str, ...] = field(default=(), repr=False)
+    max_pixels: int = field(default=MAX_PIXELS, repr=False)
 
     def __post_init__(self) -> None:
         if not self.ids:
@@ -140,6 +143,7 @@ class StimulusSet:
             tuple(self.sources[row] for row in rows),
             None if self.targets is None else self.targets[rows],
             self.classes,
+            max_pixels=self.max_pixels,
         )
 
     def read(self, row: int) -> tuple[Image.Image, str]:
@@ -166,9 +170,11 @@ class StimulusSet:
             return self.image(row), self.digest(row)
         try:
             data = source.read_bytes()
-            return read_image(data), digest(data)
+            return read_image(data, max_pixels=self.max_pixels), digest(data)
         except (OSError, ImageError):
-            read_image(source)  # fails likewise, and its error names the file
+            read_image(
+                source, max_pixels=self.max_pixels
+            )  # fails likewise, and its error names the file
             raise
 
     def image(self, row: int) -> Image.Image:
@@ -177,7 +183,8 @@ class StimulusSet:
         if isinstance(source, str):
             raise InvalidArgument(f"Stimulus {self.ids[row]!r} is a text, not an image.")
         with _naming(self.ids[row], source):
-            return read_image(source.read() if isinstance(source, Hdf5Image) else source)
+            data = source.read() if isinstance(source, Hdf5Image) else source
+            return read_image(data, max_pixels=self.max_pixels)
 
     def digest(self, row: int) -> str:
         """Compute the SHA-256 of one image's file, of its array, or of a text in UTF-8.
@@ -215,7 +222,7 @@ class StimulusSet:
                     sizes.append(source.size)
                     continue
                 with _naming(name, source):
-                    sizes.append(probe_image(source))
+                    sizes.append(probe_image(source, max_pixels=self.max_pixels))
             except ImageError as error:
                 problems.append(str(error))
         if problems:

@@ -64,3 +64,20 @@ def test_mistakes(table: pd.DataFrame, tmp_path: Path) -> None:
         tv.plot_models(table.iloc[:0])
     with pytest.raises(InvalidArgument, match="docx"):
         tv.plot_models(table, tmp_path / "bars.docx")
+
+
+def test_random_lies_below_trained_of_the_same_network(table: pd.DataFrame) -> None:
+    kinds = [table.assign(weights=kind) for kind in ("trained", "random")]
+    rows = pd.concat([kinds[0], kinds[1][kinds[1]["model"] == "alexnet"]], ignore_index=True)
+    figure = tv.plot_models(rows)
+    bars = [patch for patch in figure.axes[0].patches if patch.get_label() != "noise ceiling"]
+    bars = [bar for bar in bars if bar.get_height() < 1]
+    of_reference = rows[rows["reference"] == "human IT"]
+    np.testing.assert_allclose([bar.get_width() for bar in bars], of_reference["estimate"])
+    hatched = [bar.get_hatch() is not None for bar in bars]
+    assert hatched == (of_reference["weights"] == "random").tolist()
+    trained, other, alone, below, _ = bars
+    assert trained.get_y() < below.get_y() < other.get_y()  # the axis points down
+    assert alone.get_height() > trained.get_height()
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["trained", "random"]

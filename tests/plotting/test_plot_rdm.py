@@ -16,8 +16,9 @@ from scipy.io import loadmat
 
 from thingsvision.errors import InvalidArgument, MismatchError, UnknownName
 from thingsvision.plotting import plot_rdm
-from thingsvision.plotting.rdm import _spread
+from thingsvision.plotting.rdm import MEASURES, _spread
 from thingsvision.rsa import RDM, compute_rdm
+from thingsvision.rsa.dissimilarity import DISSIMILARITIES
 from thingsvision.thumbnails import squares, strips
 
 DATA = Path(__file__).parents[2].parent / "shared/data/kriegeskorte92"
@@ -291,3 +292,7 @@ def test_ninety_two_photographs(tmp_path):
     assert image[part(figure, "images above")].std() > 30
     assert (image[:4] == 255).all()
     assert (image[:, -4:] == 255).all()
+
+
+def test_every_dissimilarity_has_words_for_the_colour_bar() -> None:
+    assert set(MEASURES) == set(DISSIMILARITIES)

@@ -33,13 +33,14 @@ import thingsvision.store
 from thingsvision.backends.toy import ToyBackend
 from thingsvision.errors import StoreError
 from thingsvision.extraction import extract_features
-from thingsvision.store import STORES, mat, records
+from thingsvision.store import STORES, base, mat, records
 from thingsvision.testing import toy_network
 
 BASE = Path(sys.argv[1])
 FORMAT, _, version = sys.argv[2].partition("-")
 if version:  # mat-7.3, which is for large arrays
     mat.LARGEST = 0
+base.SYNC_SECONDS = 0  # every batch is listed at once, so that there is something to go on from
 FULL, AMID, BETWEEN = map(int, sys.argv[3:])
 ROWS, BATCH = 7, 2
 MODULES = ["thin", "fc"]

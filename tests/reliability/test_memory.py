@@ -9,8 +9,22 @@ import pytest
 
 import thingsvision
 
-SCRIPT = """
-import resource, sys
+PEAK = """
+import resource
+from pathlib import Path
+
+def peak():
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # On Linux ru_maxrss begins with that of the process that started this one.
+    return next(line for line in status.read_text().splitlines() if "VmHWM" in line).split()[1]
+"""
+
+SCRIPT = (
+    PEAK
+    + """
+import sys
 import numpy as np
 from pathlib import Path
 from PIL import Image
@@ -26,8 +40,9 @@ for row in range(count):
 features = extract_features(toy_network(), folder / f"{count}", ["thin", "double"],
                             out=folder / f"out {count}", progress=False)
 assert features["double"].shape == (count, 80, 80, 3)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+print(peak())
 """
+)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows does not tell the peak memory")
@@ -45,3 +60,45 @@ def test_memory_does_not_grow_with_the_number_of_images(tmp_path: Path) -> None:
         peaks.append(int(done.stdout) * unit / 2**20)
     # The arrays of the larger run take 150 MB each.
     assert peaks[1] - peaks[0] < 50, f"peak memory: {peaks} MB"
+
+
+TINY = (
+    PEAK
+    + """
+import sys
+from pathlib import Path
+from thingsvision.extraction import extract_features
+from thingsvision.testing import toy_network
+
+folder, count = Path(sys.argv[1]), int(sys.argv[2])
+images = folder / f"tiny {count}"
+images.mkdir()
+data = (folder / "tiny.png").read_bytes()
+for row in range(count):
+    (images / f"{row:05}.png").write_bytes(data)
+features = extract_features(toy_network(), images, ["thin", "fc"], out=folder / f"fc {count}",
+                            progress=False)
+assert features["fc"].shape == (count, 5)
+print(peak())
+"""
+)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows does not tell the peak memory")
+def test_ten_thousand_tiny_images(tmp_path: Path) -> None:
+    """What is kept of an image is its name, its size and its digest."""
+    from PIL import Image
+
+    Image.new("RGB", (8, 6)).save(tmp_path / "tiny.png")
+    source = Path(thingsvision.__file__).parents[1]
+    peaks = []
+    for count in (1_000, 10_000):
+        done = subprocess.run(
+            [sys.executable, "-c", TINY, str(tmp_path), str(count)],
+            capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(source)},
+            timeout=300,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        peaks.append(int(done.stdout) * (1 if sys.platform == "darwin" else 1024) / 2**20)
+    print(f"peak memory: {peaks[0]:.0f} MB for 1,000 images, {peaks[1]:.0f} MB for 10,000")
+    assert peaks[1] - peaks[0] < 25, f"peak memory: {peaks} MB"

@@ -182,7 +182,11 @@ def test_the_table_of_comparisons(rows):
 
 def test_negative_estimates_are_compared(rows):
     estimates = squareform(rows[0] - 0.3)
-    assert compare_rdms(estimates, rows[0]) == pytest.approx(1)
+    record = RDM.from_matrix(estimates, dissimilarity="crossnobis")
+    assert compare_rdms(record, rows[0]) == pytest.approx(1)
+    for bare in (estimates, rows[0] - 0.3, rows - 0.3, [estimates, estimates]):
+        with pytest.raises(InvalidArgument, match=r"a(\[0\])? holds negative .*'crossnobis'"):
+            compare_rdms(bare, rows[0])
 
 
 def test_huge_and_tiny_values(rows):

@@ -11,7 +11,7 @@ from scipy.spatial.distance import pdist, squareform
 from scipy.stats import kendalltau
 
 from thingsvision.errors import InvalidArgument, UnknownName
-from thingsvision.rsa import COMPARISONS, compare_rdms
+from thingsvision.rsa import COMPARISONS, RDM, compare_rdms
 
 RSATOOLBOX = {
     "pearson": "corr",
@@ -32,13 +32,18 @@ def make(rng: np.random.Generator, kind: str, n_stimuli: int, count: int = 5) ->
     return {"squared": rows, "tied": np.round(rows / 2), "negative": rows - 2}[kind]
 
 
+def estimates(rows: np.ndarray) -> list[RDM]:
+    """Make records of them, which may be negative where they say that they are estimates."""
+    return [RDM(row, dissimilarity="crossnobis") for row in rows]
+
+
 @pytest.mark.parametrize("n_stimuli", [4, 15, 104])
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", RSATOOLBOX)
 def test_it_agrees_with_rsatoolbox(rng, name, kind, n_stimuli):
     toolbox = pytest.importorskip("rsatoolbox")
     rows = make(rng, kind, n_stimuli)
-    found = compare_rdms(rows[:2], rows[2:], name).to_numpy()
+    found = compare_rdms(estimates(rows[:2]), estimates(rows[2:]), name).to_numpy()
     records = toolbox.rdm.RDMs(rows[:2]), toolbox.rdm.RDMs(rows[2:])
     true = toolbox.rdm.compare(*records, method=RSATOOLBOX[name])
     np.testing.assert_allclose(found, true, rtol=0, atol=1e-10)
@@ -70,7 +75,7 @@ def test_bures_is_what_it_says(rng):
 
 def test_bures_does_not_mind_which_is_first(rng):
     rows = make(rng, "negative", 12)  # kernels with negative eigenvalues
-    table = compare_rdms(rows, rows, "bures").to_numpy()
+    table = compare_rdms(estimates(rows), estimates(rows), "bures").to_numpy()
     np.testing.assert_allclose(table, table.T, rtol=1e-10)
     np.testing.assert_allclose(table.diagonal(), 1, rtol=1e-10)
     assert table.max() <= 1 + 1e-10
@@ -85,14 +90,15 @@ def _kernel(row: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("kind", KINDS)
 def test_tau_b_is_that_of_scipy_and_tau_a_counts(rng, kind):
     one, other = make(rng, kind, 7, 2)
-    assert compare_rdms(one, other, "kendall_tau_b") == pytest.approx(
+    records = estimates([one, other])
+    assert compare_rdms(*records, "kendall_tau_b") == pytest.approx(
         kendalltau(one, other).statistic, abs=1e-10
     )
     signs = [
         np.sign(one[i] - one[j]) * np.sign(other[i] - other[j])
         for i, j in combinations(range(len(one)), 2)
     ]
-    assert compare_rdms(one, other, "kendall_tau_a") == pytest.approx(np.mean(signs), abs=1e-12)
+    assert compare_rdms(*records, "kendall_tau_a") == pytest.approx(np.mean(signs), abs=1e-12)
 
 
 def test_rho_a_is_the_mean_over_ways_to_break_ties(rng):

@@ -26,6 +26,17 @@ print(len(rdm), rdm.dissimilarities.nbytes // 1024,
       resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
 
+READ = """
+import resource, sys
+import numpy as np
+from thingsvision.rsa import load_rdm
+np.random.default_rng(0).random(1_000_000).sum()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+rdm = load_rdm(sys.argv[1])
+grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+print(len(rdm), type(rdm.dissimilarities.base).__name__, grown)
+"""
+
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16, np.int32])
 @pytest.mark.parametrize("name", ["correlation", "squared_euclidean", "gaussian", "mahalanobis"])
@@ -52,6 +63,58 @@ def test_memory_is_less_than_the_pairs(tmp_path):
     assert stimuli == 12_000
     assert pairs > 280_000  # kB
     assert grown < pairs / 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="pages are counted otherwise elsewhere")
+@pytest.mark.parametrize("order", ["condensed", "C", "F"])
+def test_a_large_file_is_not_in_memory_as_a_whole(tmp_path, rng, order):
+    path, count = tmp_path / "large.npy", 9_000
+    shape = (count * (count - 1) // 2,) if order == "condensed" else (count, count)
+    file = np.lib.format.open_memmap(path, "w+", np.float32, shape, fortran_order=order == "F")
+    step = 1000
+    if order == "condensed":
+        file[:] = rng.random(len(file), dtype=np.float32)
+    else:
+        for row in range(0, count, step):
+            part = rng.random((step, count), dtype=np.float32)
+            file[row : row + step] = part
+            file[:, row : row + step] = part.T
+        for row in range(0, count, step):  # the later of two writes is in both halves
+            file[row : row + step, row : row + step] = np.triu(
+                file[row : row + step, row : row + step], 1
+            )
+            file[row : row + step, row : row + step] += file[row : row + step, row : row + step].T
+    file.flush()
+    expected = file[:5].copy() if order == "condensed" else file[0, 1:6].copy()
+    del file
+    command = [sys.executable, "-c", READ, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
+    stimuli, kind, grown = done.stdout.split()
+    size = path.stat().st_size / 1024
+    assert int(stimuli) == count
+    assert (kind == "memmap") == (order == "condensed")
+    # A condensed file stays on disk; of a square one the pairs, half of it, are kept.
+    assert int(grown) < size * (0.5 if order == "condensed" else 0.8), (grown, size)
+    np.testing.assert_array_equal(load_rdm(path).dissimilarities[:5], expected)
+
+
+def test_a_mapped_file_is_checked(tmp_path, monkeypatch, rng):
+    monkeypatch.setattr("thingsvision.rsa.files.MAPPED", 0)
+    pairs = rng.random(45)
+    for values in (pairs, pairs.astype(np.float32), np.arange(1, 46), pairs.astype(">f8")):
+        np.save(tmp_path / "good.npy", values)
+        found = load_rdm(tmp_path / "good.npy")
+        np.testing.assert_array_equal(found.dissimilarities, values)
+        assert found.dissimilarities.dtype == (np.float32 if values.itemsize == 4 else np.float64)
+    for place, bad, words in (
+        (3, np.nan, "NaN or infinity between 0 – 4"),
+        (9, -3, "negative .*1 – 2"),
+    ):
+        broken = pairs.copy()
+        broken[place] = bad
+        np.save(tmp_path / "bad.npy", broken)
+        with pytest.raises(InvalidArgument, match=rf"bad.npy holds {words}"):
+            load_rdm(tmp_path / "bad.npy")
 
 
 def test_what_fails_leaves_no_file(rng, tmp_path, monkeypatch):

@@ -60,6 +60,10 @@ def test_layouts_are_those_of_scipy(count):
         (np.array([1, 1, np.inf]), ("a", "b", "c"), "NaN or infinity between b – c"),
         (np.ones(3), ("a", "b"), "3 stimuli, but 2 ids"),
         (np.ones(3), ("a", "b", "a"), "stand for several stimuli: a"),
+        (np.array([1, -1, 2]), ("a", "b", "c"), r"negative values \(down to -1\) between a – c"),
+        (np.array([1, 0.3j, 2]), None, "holds complex128, not real numbers"),
+        (np.array(["1", "2", "3"]), None, "holds <U1, not real numbers"),
+        (np.array([1, None, 2]), None, "holds object, not real numbers"),
     ],
 )
 def test_what_is_no_rdm_is_refused(values, ids, message):
@@ -94,6 +98,38 @@ def test_rounding_is_tolerated(rdm):
     matrix[1, 0] += 1e-6
     matrix[2, 2] = -1e-7
     np.testing.assert_array_equal(RDM.from_matrix(matrix).dissimilarities, rdm.dissimilarities)
+
+
+def test_negative_pairs_are_those_of_cross_validated_measures():
+    values = np.array([1.0, -0.2, 2.0])
+    for name in ("crossnobis", "poisson_cv"):
+        assert RDM(values, dissimilarity=name).dissimilarities.min() < 0
+    for name in ("", "correlation", "mahalanobis", "of my own"):
+        with pytest.raises(InvalidArgument, match=r"between 0 – 2, .*RDM\(pairs, ids, 'crossn"):
+            RDM(values, dissimilarity=name)
+    tiny = np.array([1.0, -2e-16, 2.0])  # what rounding leaves of correlation distances
+    np.testing.assert_array_equal(RDM(tiny).dissimilarities, tiny)
+
+
+def test_many_bad_pairs_are_named_by_position(monkeypatch):
+    monkeypatch.setattr("thingsvision.rsa.matrix.STEP", 7)
+    values = np.ones(66)
+    first, second = np.triu_indices(12, 1)
+    values[[3, 20, 65, *range(40, 50)]] = np.nan
+    pairs = [f"{first[k]} – {second[k]}" for k in (3, 20, *range(40, 48))]
+    with pytest.raises(InvalidArgument, match=f"between {', '.join(pairs)} and 3 more"):
+        RDM(values)
+
+
+@pytest.mark.parametrize("place", [(0, 9), (9, 0), (8, 9), (4, 3)])
+@pytest.mark.parametrize("bad", [np.nan, -5.0, 7.0])
+def test_tiles_leave_no_part_unseen(monkeypatch, rng, place, bad):
+    square = squareform(rng.random(45))
+    monkeypatch.setattr("thingsvision.rsa.matrix.TILE", 4)
+    np.testing.assert_array_equal(RDM.from_matrix(square).square(), square)
+    square[place] = bad
+    with pytest.raises(InvalidArgument):
+        RDM.from_matrix(square)
 
 
 def test_select_reorders_and_takes_subsets(rdm):
@@ -193,7 +229,7 @@ def test_npz_keeps_all(rdm, tmp_path, dtype, ids):
 
 
 def test_npz_keeps_negative_estimates(tmp_path):
-    estimates = RDM(np.array([-0.1, 0.4, 0.2]), ("a", "b", "c"))
+    estimates = RDM(np.array([-0.1, 0.4, 0.2]), ("a", "b", "c"), "crossnobis")
     again = load_rdm(estimates.save(tmp_path / "crossnobis.npz"))
     np.testing.assert_array_equal(again.dissimilarities, estimates.dissimilarities)
 

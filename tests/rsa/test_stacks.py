@@ -117,6 +117,7 @@ def test_what_rsatoolbox_saves(tmp_path: Path, condensed: np.ndarray) -> None:
     ids = [f"image {k}" for k in range(12)]
     rdms = rsatoolbox.rdm.RDMs(condensed, pattern_descriptors={"image": ids})
     rdms.save(str(tmp_path / "a.h5"), "hdf5")
+    assert tv.load_rdms(tmp_path / "a.h5")[0].dissimilarity == ""
     found = tv.load_rdms(tmp_path / "a.h5")
     np.testing.assert_allclose([rdm.dissimilarities for rdm in found], condensed)
     assert found[0].ids == tuple(ids)
@@ -164,3 +165,50 @@ def test_the_files_of_the_92_objects(shared: Path) -> None:
     for region, count in expected.items():
         found = tv.load_rdms(shared / "fmri78" / f"fmri_{region}_RDMs.npz")
         assert len(found) == count and found[0].n_stimuli == 78
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".csv"])
+def test_ids_of_our_own_files_are_read(suffix: str, tmp_path: Path) -> None:
+    ids = ("b.jpg", "a.jpg", "d.jpg", "c.jpg")
+    rdm = tv.RDM(np.random.default_rng(0).random(6), ids)
+    (read,) = tv.load_rdms(rdm.save(tmp_path / f"rdm{suffix}"))
+    assert read.ids == ids
+    np.testing.assert_array_equal(read.dissimilarities, rdm.dissimilarities)
+    with pytest.raises(InvalidArgument, match="names its stimuli itself"):
+        tv.load_rdms(tmp_path / f"rdm{suffix}", ids[::-1])
+
+
+def test_negative_estimates_are_taken_from_cross_validated_measures(
+    tmp_path: Path, condensed: np.ndarray
+) -> None:
+    estimates = condensed - condensed.mean()
+    np.save(tmp_path / "a.npy", estimates)
+    for name in ("", "euclidean"):
+        with pytest.raises(InvalidArgument, match=r"holds negative values .* 'crossnobis'"):
+            tv.load_rdms(tmp_path / "a.npy", dissimilarity=name)
+    found = tv.load_rdms(tmp_path / "a.npy", dissimilarity="crossnobis")
+    np.testing.assert_array_equal([rdm.dissimilarities for rdm in found], estimates)
+    for suffix in (".npz", ".csv"):
+        named = tv.RDM(estimates[0], tuple("abcdefghijkl"), "crossnobis")
+        path = named.save(tmp_path / f"b{suffix}")
+        again = tv.load_rdms(path)[0]
+        np.testing.assert_array_equal(again.dissimilarities, estimates[0])
+        assert again.dissimilarity == tv.load_rdm(path).dissimilarity == "crossnobis"
+        for load in (tv.load_rdm, tv.load_rdms):
+            with pytest.raises(
+                InvalidArgument, match="says that its dissimilarity is 'crossnobis'"
+            ):
+                load(path, dissimilarity="poisson_cv")
+    np.save(tmp_path / "c.npy", estimates[0])
+    assert tv.load_rdm(tmp_path / "c.npy", dissimilarity="crossnobis").dissimilarities.min() < 0
+
+
+def test_rsatoolbox_says_how_it_measured(tmp_path: Path, condensed: np.ndarray) -> None:
+    rsatoolbox = pytest.importorskip("rsatoolbox")
+    for theirs, ours in (("crossnobis", "crossnobis"), ("squared mahalanobis", "mahalanobis")):
+        values = condensed - condensed.mean() if theirs == "crossnobis" else condensed
+        path = tmp_path / f"{ours}.h5"
+        rsatoolbox.rdm.RDMs(values, dissimilarity_measure=theirs).save(str(path), "hdf5")
+        found = tv.load_rdms(path)
+        assert found[0].dissimilarity == ours
+        np.testing.assert_allclose([rdm.dissimilarities for rdm in found], values)

@@ -264,7 +264,7 @@ def test_another_environment_does_not_go_on(
     interrupted(tmp_path / "part", numbered(9))
     extract(tmp_path / "whole", numbered(9))
     monkeypatch.setattr("thingsvision.planning.versions", lambda: {"numpy": "9.9"})
-    with pytest.raises(StoreError, match=r'begun elsewhere: .*numpy was .*, is now "9\.9"'):
+    with pytest.raises(StoreError, match=r'begun elsewhere .*numpy was .*, is now "9\.9"'):
         extract(tmp_path / "part", numbered(9))
     assert extract(tmp_path / "whole", numbered(9))["fc"].shape == (9, 5), "finished is finished"
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from ..zoo import Network
 
 GOES_ON = "What was finished is kept: run the same command again, and it goes on from there."
+# Exit code of a run that went through, but for images that could not be decoded.
+SOME_FAILED = 3
 
 
 def read_size(ctx: click.Context, param: click.Parameter, value: str | None) -> Any:
@@ -100,9 +102,9 @@ def _interpolations() -> Iterable[str]:
     return INTERPOLATIONS
 
 
-def read_count(ctx: click.Context, param: click.Parameter, value: int) -> int:
+def read_count(ctx: click.Context, param: click.Parameter, value: int | None) -> int | None:
     """Refuse a number below one."""
-    if value < 1:
+    if value is not None and value < 1:
         raise click.BadParameter(f"{value} is too few; it is at least 1.")
     return value
 
@@ -164,6 +166,13 @@ def read_count(ctx: click.Context, param: click.Parameter, value: int) -> int:
     "--text",
     is_flag=True,
     help="IMAGES are texts: a file with one on each line, or a CSV table with a column 'text'.",
+)
+@click.option(
+    "--max-pixels",
+    type=int,
+    callback=read_count,
+    metavar="N",
+    help="Images of more pixels are refused; by default of more than 178,956,970.",
 )
 @click.option("--flatten", is_flag=True, help="Lay each stimulus's activations out in one row.")
 @click.option(
@@ -241,6 +250,7 @@ def extract(
     dataset: str | None,
     rows: list[int] | None,
     text: bool,
+    max_pixels: int | None,
     flatten: bool,
     reduction: str | dict[str, str] | None,
     project: int | dict[str, int] | None,
@@ -260,7 +270,8 @@ def extract(
     NAME is one of 'thingsvision models', or FILE.py:FUNCTION for a network of your own. IMAGES is
     a folder, with or without subfolders, a CSV table with a column 'path', an HDF5 file, or one
     image. A run that was interrupted goes on where it stopped when it is started again; one that
-    is complete is not repeated.
+    is complete is not repeated. Images that fail while they are decoded leave rows of NaN, and the
+    exit code 3; once they are mended, the same command computes their batches.
     """
     if not dry_run:
         ctx.meta[AFTER_INTERRUPT] = GOES_ON
@@ -270,19 +281,21 @@ def extract(
             f"first, NAME IMAGES: thingsvision extract {images} {name} …"
         )
     from ..extraction import extract_features
+    from ..images import MAX_PIXELS
     from ..planning import plan
     from ..stimuli import load_stimuli
     from ..texts import load_texts
 
     for_images = {"--file-names": file_names, "--dataset": dataset, "--rows": rows,
-                  "--resize": resize, "--crop": crop,
+                  "--max-pixels": max_pixels, "--resize": resize, "--crop": crop,
                   "--interpolation": interpolation}  # fmt: skip
     if text and (given := [option for option, value in for_images.items() if value is not None]):
         raise click.UsageError(f"{', '.join(given)} cannot go with --text: it is for images.")
     # What costs nothing is checked first.
     stimuli = (
         load_texts(images) if text
-        else load_stimuli(images, file_names=file_names, dataset=dataset, rows=rows)
+        else load_stimuli(images, file_names=file_names, dataset=dataset, rows=rows,
+                          max_pixels=max_pixels or MAX_PIXELS)
     )  # fmt: skip
     options: dict[str, Any] = {
         "reduction": reduction,
@@ -307,6 +320,8 @@ def extract(
     features = extract_features(network, stimuli, list(modules), out=out, format=format, **options)
     _say_what_was_assumed(network.for_modality(stimuli.modality))
     show_features(features, out, style)
+    if features.failures:
+        ctx.exit(SOME_FAILED)
 
 
 def show_features(features: FeatureSet, out: str | os.PathLike[str], style: str | None) -> None:

@@ -19,14 +19,18 @@ from ..errors import ThingsvisionError, ThingsvisionWarning, nearest
 from .compare import compare
 from .convert import convert
 from .demo import demo
+from .diff import diff
 from .doctor import doctor
 from .extract import extract
+from .methods import methods
 from .model import model
 from .models import models
 from .modules import modules
 from .output import say
 from .rdm import rdm
+from .rsa import rsa
 from .verb import AFTER_INTERRUPT, DEBUG, debug_option, write_examples
+from .verify import verify
 from .version2 import extract_features, show_model
 
 FAILED, INTERRUPTED = 1, 130
@@ -109,8 +113,8 @@ def main() -> None:
     """
 
 
-for verb in (demo, models, model, modules, extract, convert, rdm, compare, doctor,
-             extract_features, show_model):  # fmt: skip
+for verb in (demo, models, model, modules, extract, verify, methods, diff, convert, rdm, compare,
+             rsa, doctor, extract_features, show_model):  # fmt: skip
     main.add_command(verb)
 
 

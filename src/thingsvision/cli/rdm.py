@@ -70,6 +70,9 @@ if TYPE_CHECKING:
     help="What to do with stimuli whose features are NaN or infinite.",
 )
 @click.option(
+    "--drop-failed", is_flag=True, help="Leave out stimuli whose images could not be decoded."
+)
+@click.option(
     "-o",
     "--out",
     type=click.Path(),
@@ -99,6 +102,7 @@ def rdm(
     covariance: str | None,
     repeats: str | None,
     nan: str,
+    drop_failed: bool,
     out: str | None,
     plot: str | None,
     images: str | None,
@@ -128,7 +132,9 @@ def rdm(
     for name in names:
         path = files.get(name)
         streamed = path if path is not None and path.suffix == ".npy" else None
-        result = compute_rdm(features[name], dissimilarity, nan=nan, out=streamed, **options)
+        result = compute_rdm(
+            features[name], dissimilarity, nan=nan, drop_failed=drop_failed, out=streamed, **options
+        )
         if path is not None and streamed is None:
             result.save(path)
         if name in plots:

@@ -30,7 +30,12 @@ MEASURES = {
     "correlation": "dissimilarity (1 − Pearson’s r)",
     "cosine": "dissimilarity (1 − cosine)",
     "euclidean": "Euclidean distance",
+    "squared_euclidean": "squared Euclidean distance",
     "gaussian": "dissimilarity (1 − Gaussian kernel)",
+    "mahalanobis": "squared Mahalanobis distance",
+    "crossnobis": "crossnobis distance",
+    "poisson": "symmetric Poisson–KL divergence",
+    "poisson_cv": "symmetric Poisson–KL divergence, cross-validated",
 }
 SIDE = 5.0  # inches: about the side of the matrix
 MARGIN, GAP = 0.12, 0.06  # inches around all, and between the matrix and what stands beside it

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .bootstrap import Bootstrap, bootstrap
+from .cca import cca
 from .ceiling import NoiseCeiling, noise_ceiling
 from .cka import cka, procrustes, rv
 from .comparison import COMPARISONS, compare_rdms
@@ -20,6 +21,7 @@ __all__ = [
     "ModuleChoice",
     "NoiseCeiling",
     "bootstrap",
+    "cca",
     "choose_module",
     "cka",
     "compare_models",

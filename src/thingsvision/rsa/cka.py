@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from ..errors import (
-    InvalidArgument,
-    MismatchError,
-    ThingsvisionWarning,
-    counted,
-    listing,
-    unknown,
-)
-from ..features import Features, FeatureSet, as_features
+from ..errors import InvalidArgument, unknown
+from .activations import LEAST, Activations, Array, joined_activations, warn_of_bias
 from .draws import check_count, generator
 
-Array = NDArray[np.float64]
-Activations = Features | FeatureSet | ArrayLike
 KERNELS = ("linear", "rbf")
-LEAST = 4  # stimuli, for the unbiased estimate
 MEDIAN_OF = 2000  # stimuli, at most, whose median distance sets the width of the RBF kernel
 
 
@@ -103,13 +92,13 @@ def cka(
         raise unknown("kernel", kernel, KERNELS)
     if isinstance(bandwidth, bool) or not bandwidth > 0 or not np.isfinite(bandwidth):
         raise InvalidArgument(f"bandwidth={bandwidth!r} is not allowed: a number above 0.")
-    a, b = _joined(x, y, by_position)
+    a, b = joined_activations(x, y, by_position)
     rng = generator(seed)
     batches: Iterator[NDArray[Any]] = iter([np.arange(len(a))])
     if batch_size is not None:
         batches = _batches(len(a), batch_size, n_passes, debiased, rng)
     if not debiased:
-        _warn_of_bias("CKA", a, b, "debiased=True")
+        warn_of_bias("CKA", a, b, "debiased=True")
     widths = (0.0, 0.0)
     if kernel == "rbf":
         few = generator(seed).permutation(len(a))[:MEDIAN_OF]
@@ -168,8 +157,8 @@ def rv(x: Activations, y: Activations, by_position: bool = False) -> float:
     >>> round(rv(x, -5 * x), 6)
     1.0
     """
-    a, b = _joined(x, y, by_position)
-    _warn_of_bias("The RV coefficient", a, b, "cka(x, y), which is debiased")
+    a, b = joined_activations(x, y, by_position)
+    warn_of_bias("The RV coefficient", a, b, "cka(x, y), which is debiased")
     both, own, other = _linear_hsics(a, b, False)
     return float(both / np.sqrt(own * other))
 
@@ -210,8 +199,8 @@ def procrustes(x: Activations, y: Activations, by_position: bool = False) -> flo
     >>> round(procrustes(x, x[:, ::-1]), 6)
     1.0
     """
-    a, b = _joined(x, y, by_position)
-    _warn_of_bias("Procrustes similarity", a, b, "cka(x, y), which is debiased")
+    a, b = joined_activations(x, y, by_position)
+    warn_of_bias("Procrustes similarity", a, b, "cka(x, y), which is debiased")
     a, b = (_small(one - one.mean(axis=0)) for one in (a, b))
     turned = np.linalg.svd(a.T @ b, compute_uv=False).sum()
     return float(turned / (np.linalg.norm(a) * np.linalg.norm(b)))
@@ -298,69 +287,3 @@ def _batches(
         for order in (rng.permutation(n_stimuli) for _ in range(n_passes))
         for start in range(0, n_stimuli - batch_size + 1, batch_size)
     )
-
-
-def _joined(x: Activations, y: Activations, by_position: bool) -> tuple[Array, Array]:
-    """Bring the activations of both into one order, as (n_stimuli, n_features)."""
-    (a, ids_a), (b, ids_b) = as_features(x), as_features(y)
-    if ids_a is not None and ids_b is not None and tuple(ids_a) != tuple(ids_b):
-        absent = {
-            "y": [name for name in ids_a if name not in set(ids_b)],
-            "x": [name for name in ids_b if name not in set(ids_a)],
-        }
-        told = [
-            f"from {side} are missing {listing(names)}" for side, names in absent.items() if names
-        ]
-        if told:
-            raise MismatchError(
-                f"x and y have different stimuli: {'; '.join(told)}. Take those that both have."
-            )
-        place = {name: row for row, name in enumerate(ids_b)}
-        b = np.asarray(b)[[place[name] for name in ids_a]]
-    if (ids_a is None) != (ids_b is None) and not by_position:
-        bare = "x" if ids_a is None else "y"
-        raise MismatchError(
-            f"{bare} is an array without ids and the other side has them, so they cannot be joined "
-            "by id. Say by_position=True if both are surely in the same order."
-        )
-    if np.shape(a)[:1] != np.shape(b)[:1]:
-        raise MismatchError(
-            f"x has shape {np.shape(a)} and y {np.shape(b)}; the first axis is the stimuli, which "
-            "have to be the same."
-        )
-    return _checked(a, "x"), _checked(b, "y")
-
-
-def _checked(data: Any, what: str) -> Array:
-    array = np.asarray(data)
-    if array.ndim == 0 or array.dtype.kind not in "biuf":
-        raise InvalidArgument(
-            f"{what} of shape {array.shape} holds {array.dtype}. Give real numbers, shape "
-            "(n_stimuli, …)."
-        )
-    if len(array) < LEAST:
-        raise InvalidArgument(
-            f"{what} has {len(array)} rows; {LEAST} stimuli are the least, and many more where the "
-            "result is to mean something."
-        )
-    rows = array.reshape(len(array), -1).astype(np.float64)
-    broken = np.flatnonzero(~np.isfinite(rows).all(axis=1))
-    if len(broken):
-        raise InvalidArgument(
-            f"{what} holds NaN or infinity in {counted(len(broken), 'row')} (from 0): "
-            f"{listing(list(broken))}."
-        )
-    if not np.ptp(rows, axis=0).any():
-        raise InvalidArgument(f"{what} is the same for all stimuli, so nothing is aligned with it.")
-    return rows
-
-
-def _warn_of_bias(what: str, a: Array, b: Array, instead: str) -> None:
-    n_features = max(a.shape[1], b.shape[1])
-    if n_features > len(a):
-        warnings.warn(
-            f"{what} is biased upwards with more features ({n_features}) than stimuli ({len(a)}): "
-            f"unrelated activations come out alike. Take {instead}.",
-            ThingsvisionWarning,
-            stacklevel=3,
-        )

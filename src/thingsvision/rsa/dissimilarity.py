@@ -17,6 +17,7 @@ below 1e-5 in float32.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -47,6 +48,13 @@ DISSIMILARITIES = Registry(
 CROSSVALIDATED = ("crossnobis", "poisson_cv")  # estimates, which may be negative
 
 Distances = Float[np.ndarray, " n_pairs"] | Pairs
+
+
+def may_be_negative(dissimilarity: str) -> bool:
+    """Say whether a dissimilarity of this name is cross-validated: its estimates may be < 0."""
+    if dissimilarity in CROSSVALIDATED or dissimilarity not in DISSIMILARITIES:
+        return dissimilarity in CROSSVALIDATED
+    return "folds" in inspect.signature(DISSIMILARITIES[dissimilarity]).parameters
 
 
 class UndefinedRows(InvalidArgument):

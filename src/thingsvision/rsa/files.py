@@ -22,6 +22,7 @@ from .matrix import stimuli_of_pairs
 Ids = Sequence[str] | None
 About = Mapping[str, Any]
 T = TypeVar("T")
+MAPPED = 2**27  # bytes: a .npy file that is larger is mapped, not read
 
 
 class Found(NamedTuple):
@@ -108,6 +109,35 @@ def arrays_of(path: Path) -> dict[str, NDArray[Any]]:
     return _reading(path, lambda: _ARRAYS.get(path.suffix.lower(), _text_arrays)(path))
 
 
+def facts_of(path: Path) -> tuple[list[str] | None, str]:
+    """Read the ids and the dissimilarity that a file names: one of ours, or a table with names."""
+    suffix = path.suffix.lower()
+    if suffix == ".npz":
+        arrays = _reading(path, lambda: _npz_arrays(path))
+        ours = {"dissimilarities", "about"} <= set(arrays)
+        about = json.loads(str(arrays["about"])) if ours else {}
+        return _ids_of_ours(arrays), about.get("dissimilarity", "")
+    if suffix in (".csv", ".tsv", ".txt"):
+        found = _reading(path, lambda: _read_text(path, None))
+        ids = None if found.ids is None else list(found.ids)
+        return ids, found.about.get("dissimilarity", "")
+    return None, ""
+
+
+def agreed(path: Path, found: str, given: str) -> str:
+    """Take the dissimilarity that the file or the caller names, and refuse two different ones."""
+    if found and given and found != given:
+        raise InvalidArgument(
+            f"{path} says that its dissimilarity is {found!r}; leave out dissimilarity={given!r}."
+        )
+    return found or given
+
+
+def _ids_of_ours(arrays: Mapping[str, NDArray[Any]]) -> list[str] | None:
+    is_ours = {"dissimilarities", "about", "ids"} <= set(arrays)
+    return arrays["ids"].tolist() if is_ours else None
+
+
 def _npz_arrays(path: Path) -> dict[str, NDArray[Any]]:
     arrays: dict[str, NDArray[Any]] = {}
     with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
@@ -152,13 +182,18 @@ _ARRAYS: dict[str, Callable[[Path], dict[str, NDArray[Any]]]] = {
 def _read_npz(path: Path, variable: str | None) -> Found:
     arrays = _npz_arrays(path)
     if variable is None and {"dissimilarities", "about"} <= set(arrays):
-        ids = arrays["ids"].tolist() if "ids" in arrays else None
-        return Found(arrays["dissimilarities"], ids, json.loads(str(arrays["about"])))
+        about = json.loads(str(arrays["about"]))
+        return Found(arrays["dissimilarities"], _ids_of_ours(arrays), about)
     return Found(_choose(arrays, path, variable))
 
 
 def _read_npy(path: Path, variable: str | None) -> Found:
-    return Found(_one_row(np.load(path, allow_pickle=False)))
+    if path.stat().st_size < MAPPED:
+        return Found(_one_row(np.load(path, allow_pickle=False)))
+    mapped = np.load(path, mmap_mode="r", allow_pickle=False)
+    if mapped.dtype not in (np.float32, np.float64):
+        return Found(_one_row(np.array(mapped, dtype=np.float64)))
+    return Found(_one_row(mapped.T if np.isfortran(mapped) else mapped))
 
 
 def _read_mat(path: Path, variable: str | None) -> Found:

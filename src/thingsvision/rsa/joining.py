@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..errors import InvalidArgument, MismatchError, counted, listing
 from ..features import Features, FeatureSet
-from .matrix import check_matrix, condensed, not_finite, stimuli_of_pairs
+from .matrix import check_matrix, check_pairs, condensed, stimuli_of_pairs
 from .rdm import RDM
 
 RDMs = RDM | ArrayLike | Sequence[Any] | Mapping[str, Any]
@@ -188,7 +188,7 @@ def _rows(array: NDArray[Any], argument: str) -> Side:
     labels = [f"{argument}[{number}]" for number in range(count)]
     if not count:
         raise InvalidArgument(f"{argument} holds no RDM; give at least one.")
-    if array.dtype.kind != "f" or not (np.isfinite(array.sum()) or np.isfinite(array).all()):
+    if array.dtype.kind != "f" or not array.size or not (array.min() >= 0 and array.max() < np.inf):
         return _side_of(list(array), range(count), labels, False)  # says which, or converts
     _check_length(array.shape[1], labels[0])
     return Side(array, [None] * count, range(count), labels, False, [None] * count)
@@ -204,13 +204,11 @@ def _pairs(item: Any, label: str) -> NDArray[Any]:
     if array.dtype.kind not in "biuf":
         raise InvalidArgument(f"{label} holds {array.dtype}, not real numbers.")
     if array.ndim != 1:
-        check_matrix(array, label, negative=True)
+        check_matrix(array, label)
         array = condensed(array)
     else:
         _check_length(len(array), label)
-    if not np.isfinite(array).all():
-        count = stimuli_of_pairs(len(array)) or 0
-        raise InvalidArgument(f"{label} holds {not_finite(array, count, None)}.")
+        check_pairs(array, label)
     return array.astype(np.float64) if array.dtype.kind in "biu" else array
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import mmap
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,12 +13,16 @@ from numpy.typing import NDArray
 from ..errors import InvalidArgument, counted, listing
 
 TOLERANCE = 1e-5  # how far from symmetric, zero diagonal and ≥ 0, as a share of the largest value
+TILE = 1024  # stimuli: a square of so many is looked at at once
+STEP = 2**24  # pairs that are looked at at once
 
 
 def check_matrix(
     matrix: NDArray[Any], what: str, ids: Sequence[str] | None = None, negative: bool = False
 ) -> None:
     """Refuse a matrix that is not square, finite, symmetric, zero on its diagonal, and ≥ 0.
+
+    It is read tile by tile, so that one on disk is never in memory as a whole.
 
     Parameters
     ----------
@@ -42,11 +46,16 @@ def check_matrix(
         )
     if matrix.dtype.kind not in "biuf":
         raise InvalidArgument(f"{what} holds {matrix.dtype}, not real numbers.")
-    if not np.isfinite(matrix).all():
-        raise InvalidArgument(f"{what} holds {not_finite(condensed(matrix), len(matrix), ids)}.")
-    values = matrix.astype(np.float64, copy=False)
-    allowed = TOLERANCE * np.abs(values).max()
-    asymmetry, diagonal = np.abs(values - values.T).max(), np.abs(values.diagonal()).max()
+    largest, least, asymmetry = 0.0, 0.0, 0.0
+    for one, other in _tiles(matrix):
+        if not (np.isfinite(one).all() and np.isfinite(other).all()):
+            raise InvalidArgument(f"{what} holds {_not_finite_in(matrix, ids)}.")
+        asymmetry = max(asymmetry, float(np.abs(one - other).max()))
+        least = min(least, float(one.min()), float(other.min()))
+        largest = max(largest, float(one.max()), float(other.max()), -least)
+        _let_go(matrix)
+    allowed = TOLERANCE * largest
+    diagonal = float(np.abs(matrix.diagonal().astype(np.float64)).max())
     if diagonal > allowed:
         raise InvalidArgument(
             f"{what} is not zero on its diagonal (up to {diagonal:.3g}). Is it a similarity "
@@ -58,17 +67,42 @@ def check_matrix(
             "If both are measurements, give their mean, (matrix + matrix.T) / 2; if the rows are "
             "condensed RDMs, give them as a list."
         )
-    if not negative and values.min() < -allowed:
-        raise InvalidArgument(
-            f"{what} holds negative values (down to {values.min():.3g}), which no distance is. "
-            "If they are cross-validated estimates, make the record of its pairs: RDM(pairs)."
-        )
+    if not negative and least < -allowed:
+        raise InvalidArgument(f"{what} holds {negative_pairs(condensed(matrix), ids)}")
+
+
+def check_pairs(
+    values: NDArray[Any], what: str, ids: Sequence[str] | None = None, negative: bool = False
+) -> None:
+    """Refuse pairs, shape (n_pairs,), that are not real, finite and ≥ 0, part by part.
+
+    What is negative by no more than 1e-5 of the largest value is rounding, and left as it is.
+    """
+    if values.dtype.kind not in "biuf":
+        raise InvalidArgument(f"{what} holds {values.dtype}, not real numbers.")
+    least, largest = 0.0, 0.0
+    for start in range(0, len(values), STEP):
+        part = values[start : start + STEP]
+        low, high = float(part.min()), float(part.max())
+        if not (np.isfinite(low) and np.isfinite(high)):
+            raise InvalidArgument(f"{what} holds {not_finite(values, ids)}.")
+        least, largest = min(least, low), max(largest, high, -low)
+        _let_go(values)
+    if not negative and least < -TOLERANCE * largest:
+        raise InvalidArgument(f"{what} holds {negative_pairs(values, ids)}")
 
 
 def condensed(matrix: NDArray[Any]) -> NDArray[Any]:
     """Take the upper triangle without the diagonal, row by row, shape (n_pairs,)."""
-    rows = [matrix[row, row + 1 :] for row in range(len(matrix))]
-    return np.concatenate(rows)
+    count, start = len(matrix), 0
+    pairs = np.empty(count * (count - 1) // 2, matrix.dtype)
+    for row in range(count - 1):
+        stop = start + count - row - 1
+        pairs[start:stop] = matrix[row, row + 1 :]
+        start = stop
+        if row % TILE == 0:
+            _let_go(matrix)
+    return pairs
 
 
 def squared(values: NDArray[Any]) -> NDArray[Any]:
@@ -100,13 +134,57 @@ def as_float(values: NDArray[Any]) -> NDArray[Any]:
     return values.astype(np.float64) if values.dtype.kind in "biu" else values
 
 
-def all_finite(values: NDArray[Any], step: int = 2**24) -> bool:
-    """Tell whether no value is NaN or infinite, part by part where there are many."""
-    for start in range(0, len(values), step):
-        if not np.isfinite(values[start : start + step]).all():
-            return False
-        _let_go(values)
-    return True
+def not_finite(values: NDArray[Any], ids: Sequence[str] | None) -> str:
+    """Describe the pairs, shape (n_pairs,), that are NaN or infinite, by id or row."""
+    where = _named(values, lambda part: ~np.isfinite(part), ids)
+    return f"NaN or infinity between {where}; leave these stimuli out, or fill the values in"
+
+
+def negative_pairs(values: NDArray[Any], ids: Sequence[str] | None) -> str:
+    """Describe the pairs, shape (n_pairs,), that are negative, and say what to do."""
+    allowed = TOLERANCE * float(np.abs([values.max(), values.min()]).max())
+    where = _named(values, lambda part: part < -allowed, ids)
+    return (
+        f"negative values (down to {float(values.min()):.3g}) between {where}, which no distance "
+        "is. If they are similarities, give dissimilarities, e.g. 1 - similarities; if they are "
+        "cross-validated estimates, say so: RDM(pairs, ids, 'crossnobis')."
+    )
+
+
+def _named(
+    values: NDArray[Any], bad: Callable[[NDArray[Any]], NDArray[np.bool_]],
+    ids: Sequence[str] | None,
+) -> str:  # fmt: skip
+    """Name the first pairs that are bad, and count the rest."""
+    count = stimuli_of_pairs(len(values)) or 0
+    names = list(range(count)) if ids is None or len(ids) != count else list(ids)
+    rows = np.arange(count)
+    starts = rows * count - rows * (rows + 1) // 2  # number of the first pair of each row
+    first: list[str] = []
+    total = 0
+    for start in range(0, len(values), STEP):
+        found = np.flatnonzero(bad(values[start : start + STEP])) + start
+        total += len(found)
+        for pair in found[: 10 - len(first)]:
+            row = int(np.searchsorted(starts, pair, "right")) - 1
+            first.append(f"{names[row]} – {names[int(row + 1 + pair - starts[row])]}")
+    return ", ".join(first) + (f" and {total - 10} more" if total > 10 else "")
+
+
+def _not_finite_in(matrix: NDArray[Any], ids: Sequence[str] | None) -> str:
+    pairs = condensed(matrix)
+    if not np.isfinite(pairs).all():
+        return not_finite(pairs, ids)
+    return "NaN or infinity on or below its diagonal; leave these stimuli out, or fill them in"
+
+
+def _tiles(matrix: NDArray[Any]) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """Yield each part on or above the diagonal with its counterpart below, as float64."""
+    for row in range(0, len(matrix), TILE):
+        for column in range(row, len(matrix), TILE):
+            here, there = slice(row, row + TILE), slice(column, column + TILE)
+            one, other = matrix[here, there], matrix[there, here].T
+            yield one.astype(np.float64, copy=False), other.astype(np.float64, copy=False)
 
 
 def _let_go(values: NDArray[Any]) -> None:
@@ -116,17 +194,6 @@ def _let_go(values: NDArray[Any]) -> None:
         base = getattr(base, "base", None)
     if base is not None and base.mode == "r" and hasattr(mmap, "MADV_DONTNEED"):
         base._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]
-
-
-def not_finite(values: NDArray[Any], count: int, ids: Sequence[str] | None) -> str:
-    """Describe the first pairs that are NaN or infinite, shape (n_pairs,), by id or row."""
-    broken = np.flatnonzero(~np.isfinite(values))
-    rows, columns = np.triu_indices(count, 1)
-    names = list(range(count)) if ids is None or len(ids) != count else list(ids)
-    pairs = [f"{names[rows[pair]]} – {names[columns[pair]]}" for pair in broken[:10]]
-    more = f" and {len(broken) - 10} more" if len(broken) > 10 else ""
-    where = f"between {', '.join(pairs)}{more}" if pairs else "on or below its diagonal"
-    return f"NaN or infinity {where}; leave these stimuli out, or fill the values in"
 
 
 def check_ids(ids: Sequence[str], count: int, what: str) -> None:

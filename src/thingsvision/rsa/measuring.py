@@ -20,6 +20,7 @@ from .selection import chosen, whole_rows
 
 Ids = tuple[str, ...] | None
 NAN = ("refuse", "drop")
+SHOWN = 10  # reasons in an error
 PER_ROW = ("conditions", "folds")  # options with one label a row
 
 
@@ -40,7 +41,8 @@ def measured(
     ids : tuple of str or None
         One per row.
     dissimilarity, given, out, options
-        As of `compute_rdm`; `given` holds select, weights, conditions and nan.
+        As of `compute_rdm`; `given` holds select, weights, conditions, nan, drop_failed, and
+        failures: the ids whose images could not be decoded, and why.
 
     Returns
     -------
@@ -65,20 +67,23 @@ def measured(
     _check_labels(labels, len(array))
     if ids is not None and conditions is None:
         check_ids(ids, len(array), "These features")
+    if given["failures"] and not given["drop_failed"]:
+        _refuse_failed(given["failures"], len(array))
+    failed = np.array([name in given["failures"] for name in ids or [None] * len(array)])
     features = chosen(array.reshape(len(array), -1), given["select"], given["weights"])
     done = _description(given, options)
-    if nan == "drop":
-        whole = whole_rows(features)
-        if not whole.all():
-            dropped = np.flatnonzero(~whole)
-            done["dropped"] = [ids[row] if ids else int(row) for row in dropped]
-            _tell(done["dropped"], len(array), ids)
-            features = features[whole]
-            ids = None if ids is None else tuple(np.array(ids, dtype=object)[whole])
-            labels = {
-                name: None if rows is None else np.asarray(rows, dtype=object)[whole]
-                for name, rows in labels.items()
-            }
+    whole = ~failed & (whole_rows(features) if nan == "drop" else True)
+    if not whole.all():
+        dropped = np.flatnonzero(~whole)
+        done["dropped"] = [ids[row] if ids else int(row) for row in dropped]
+        _tell(done["dropped"], len(array), "hold NaN or infinity" if nan == "drop" else "failed",
+              ids)  # fmt: skip
+        features = features[whole]
+        ids = None if ids is None else tuple(np.array(ids, dtype=object)[whole])
+        labels = {
+            name: None if rows is None else np.asarray(rows, dtype=object)[whole]
+            for name, rows in labels.items()
+        }
     options = {**options, **{name: labels[name] for name in PER_ROW if name in takes}}
     names = ids
     try:
@@ -119,11 +124,20 @@ def _check_labels(labels: Mapping[str, Any], count: int) -> None:
             )
 
 
-def _tell(dropped: Sequence[Any], count: int, ids: Ids) -> None:
+def _refuse_failed(failures: Mapping[str, str], count: int) -> None:
+    reasons = "\n  ".join([*failures.values()][:SHOWN])
+    more = f"\n  and {len(failures) - SHOWN} more" if len(failures) > SHOWN else ""
+    raise InvalidArgument(
+        f"The images of {len(failures)} of {count} stimuli could not be decoded, so these have no "
+        f"features: {listing(list(failures))}.\n  {reasons}{more}\nMend them and extract again, "
+        "which computes only their batches; or leave them out with drop_failed=True."
+    )
+
+
+def _tell(dropped: Sequence[Any], count: int, why: str, ids: Ids) -> None:
     what = "stimuli" if ids else "rows (from 0)"
     warnings.warn(
-        f"{len(dropped)} of {count} {what} hold NaN or infinity and were dropped: "
-        f"{listing(dropped)}.",
+        f"{len(dropped)} of {count} {what} {why} and were dropped: {listing(dropped)}.",
         ThingsvisionWarning,
         stacklevel=4,
     )

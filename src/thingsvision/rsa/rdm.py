@@ -15,14 +15,13 @@ from ..errors import InvalidArgument, MismatchError, counted, listing, several
 from ..features import Features, FeatureSet, as_features
 from ..interop.methods import RDMInterop
 from . import files
-from .dissimilarity import CROSSVALIDATED
+from .dissimilarity import may_be_negative
 from .matrix import (
-    all_finite,
     as_float,
     check_ids,
     check_matrix,
+    check_pairs,
     condensed,
-    not_finite,
     squared,
     stimuli_of_pairs,
 )
@@ -51,7 +50,9 @@ class RDM(RDMInterop):
     Raises
     ------
     InvalidArgument
-        If the numbers are no upper triangle, are not finite, or do not fit the ids.
+        If the numbers are no upper triangle, do not fit the ids, are not finite, or are
+        negative beyond rounding (1e-5 of the largest) and `dissimilarity` is not a
+        cross-validated one (``"crossnobis"``, ``"poisson_cv"``); the pairs are named.
 
     Examples
     --------
@@ -86,10 +87,9 @@ class RDM(RDMInterop):
                 f"{what} was given {len(values)} values, which is no number of pairs: "
                 "n stimuli have n (n - 1) / 2 (1, 3, 6, 10, …)."
             )
-        if not all_finite(values):
-            raise InvalidArgument(f"{what} holds {not_finite(values, count, self.ids)}.")
         if self.ids is not None:
             check_ids(self.ids, count, what)
+        check_pairs(values, what, self.ids, may_be_negative(self.dissimilarity))
 
     @classmethod
     def from_matrix(
@@ -126,7 +126,7 @@ class RDM(RDMInterop):
         RDM(2 stimuli, float64)
         """
         matrix = np.asarray(matrix)
-        signed = dissimilarity in CROSSVALIDATED
+        signed = may_be_negative(dissimilarity)
         check_matrix(matrix, f"The matrix {name!r}" if name else "The matrix", ids, signed)
         values = condensed(matrix) if signed else np.maximum(condensed(matrix), 0)
         names = None if ids is None else tuple(several(ids, "ids={}"))
@@ -235,6 +235,7 @@ def compute_rdm(
     weights: ArrayLike | None = None,
     conditions: Sequence[Any] | None = None,
     nan: str = "refuse",
+    drop_failed: bool = False,
     out: str | Path | None = None,
     **options: Any,
 ) -> RDM:
@@ -259,6 +260,9 @@ def compute_rdm(
     nan : str
         ``"refuse"`` rows with NaN or infinity, naming them, or ``"drop"`` them, with a
         warning that names them.
+    drop_failed : bool
+        Leave out stimuli whose images could not be decoded, with a warning that names them;
+        otherwise they are refused.
     out : str or Path, optional
         A ``.npy`` file to write the pairs to as they are computed. The RDM is then a
         memory map of it; nothing of its size is held in memory.
@@ -279,9 +283,9 @@ def compute_rdm(
     UnknownName
         If there is no such dissimilarity.
     InvalidArgument
-        If features are not finite, or the dissimilarity is not defined for a
-        stimulus (a constant row has no correlation); all such ids are named. If an RDM
-        was given, whose dissimilarities are no features, or the dissimilarity has no such
+        If features are not finite, images could not be decoded, or the dissimilarity is not
+        defined for a stimulus (a constant row has no correlation); all such ids are named. If an
+        RDM was given, whose dissimilarities are no features, or the dissimilarity has no such
         option.
     StoreError
         If the disk has no room for `out`.
@@ -303,14 +307,16 @@ def compute_rdm(
             "RDM of its rows is meant, give them as an array: compute_rdm(rdm.square())."
         )
     array, ids = as_features(features)
+    failures = getattr(features, "failures", {})
     pairs, names, done = measured(
         array,
         ids,
         dissimilarity,
-        {"select": select, "weights": weights, "conditions": conditions, "nan": nan},
+        {"select": select, "weights": weights, "conditions": conditions, "nan": nan,
+         "drop_failed": drop_failed, "failures": failures},
         None if out is None else Path(out),
         options,
-    )
+    )  # fmt: skip
     provenance = {**_provenance(features), **({"rdm": done} if done else {})}
     model = provenance.get("model", "")
     model = model.get("name", "") if isinstance(model, Mapping) else model
@@ -322,6 +328,7 @@ def load_rdm(
     path: str | Path,
     ids: Sequence[str] | str | Path | None = None,
     variable: str | None = None,
+    dissimilarity: str = "",
 ) -> RDM:
     """Read an RDM that thingsvision or another program wrote.
 
@@ -330,12 +337,17 @@ def load_rdm(
     path : str or Path
         ``.npz``; ``.npy`` and ``.mat`` (any version), square or condensed;
         ``.csv``, ``.tsv`` or ``.txt``, with ids as header and first column or
-        without. Nothing in them is ever executed.
+        without. Nothing in them is ever executed. A condensed ``.npy`` above 128 MB is
+        mapped, so nothing of its size is in memory; a square one is read and checked
+        part by part.
     ids : sequence of str, or path of a text file with one id a line, optional
         Names of the stimuli, for a file that does not carry them.
     variable : str, optional
         Which of several matrices in a ``.mat`` or ``.npz`` file; inside
         structures it is spelled ``"RDMs[0].RDM"``.
+    dissimilarity : str
+        How it was measured, for a file that does not say. Estimates below zero are only
+        taken from a cross-validated measure, ``"crossnobis"`` or ``"poisson_cv"``.
 
     Returns
     -------
@@ -359,16 +371,21 @@ def load_rdm(
         )
     chosen = found_ids if ids is None else ids
     names = None if chosen is None else tuple(chosen)
+    measure = files.agreed(path, about.get("dissimilarity", ""), dissimilarity)
     if "provenance" not in about:  # not written by RDM.save
+        what = f"{path}, {variable}," if variable else str(path)
+        signed = may_be_negative(measure)
         if array.ndim == 1 and stimuli_of_pairs(len(array)):
-            array = squared(array)
-        signed = about.get("dissimilarity") in CROSSVALIDATED
-        check_matrix(array, f"{path}, {variable}," if variable else str(path), names, signed)
-        array = condensed(array) if signed else np.maximum(condensed(array), 0)
+            check_pairs(array, what, names, signed)
+        else:
+            check_matrix(array, what, names, signed)
+            array = condensed(array)
+        if not signed and not isinstance(array, np.memmap):
+            array = np.maximum(array, 0)  # rounding
     return RDM(
         array,
         names,
-        about.get("dissimilarity", ""),
+        measure,
         about.get("provenance", {"file": path.name}),
         about.get("name", path.stem),
     )

@@ -13,7 +13,7 @@ from ..errors import InvalidArgument, unknown
 from ..features import Features, FeatureSet
 from ..folds import Folds, groups_of, split
 from .aligned import check_count, names_of, square_stack
-from .comparison import compare_rdms
+from .comparison import COMPARISONS
 from .components import ordered, pairs_among, source_of
 from .joining import joined, side
 from .rdm import RDM
@@ -295,9 +295,7 @@ def _likeness(predicted: Array, truth: Array, comparison: str) -> float:
     """Compare two rows of pairs; what is constant is like nothing."""
     if np.ptp(predicted) <= 1e-12 * np.abs(predicted).max(initial=0):
         return 0.0
-    value = compare_rdms(predicted, truth, comparison=comparison)
-    assert isinstance(value, float)
-    return value
+    return float(COMPARISONS[comparison](predicted[None], truth[None])[0, 0])
 
 
 def check_parts(folds: Folds, name: str) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InvalidArgument, listing, unknown
+from ..interop.rsatoolbox import OURS
 from . import files
 from .matrix import squared, stimuli_of_pairs
 from .rdm import RDM
@@ -25,6 +26,7 @@ def load_rdms(
     *,
     variable: str | None = None,
     axis: int | None = None,
+    dissimilarity: str = "",
 ) -> list[RDM]:
     """Read the RDMs of several subjects from a file.
 
@@ -43,6 +45,8 @@ def load_rdms(
         Which of several arrays; of an array of structures ``"RDMs.RDM"``.
     axis : int, optional
         The axis of subjects, for arrays that can be read in two ways.
+    dissimilarity : str
+        As of `load_rdm`.
 
     Returns
     -------
@@ -67,18 +71,20 @@ def load_rdms(
     path = Path(path).expanduser()
     names = files.read_ids(Path(ids)) if isinstance(ids, str | Path) else ids
     if path.suffix.lower() in HDF5:
-        stack, found, labels = _rsatoolbox(path)
+        stack, found, measure = _rsatoolbox(path)
     else:
         stacks = dict(_stacks(path))
-        stack, found, labels = _chosen(path, stacks, variable), None, None
+        stack = _chosen(path, stacks, variable)
+        found, measure = files.facts_of(path)
     squares = _squares(path, stack, axis)
     if found is not None and names is not None and list(found) != list(names):
         raise InvalidArgument(
             f"{path} names its stimuli itself: {listing(found, 3)}; leave out ids."
         )
-    labels = labels or [f"{path.stem} {number}" for number in range(1, len(squares) + 1)]
+    measure = files.agreed(path, measure, dissimilarity)
+    labels = [f"{path.stem} {number}" for number in range(1, len(squares) + 1)]
     return [
-        RDM.from_matrix(square, names or found, name=label, provenance={"file": path.name})
+        RDM.from_matrix(square, names or found, measure, {"file": path.name}, label)
         for square, label in zip(squares, labels, strict=True)
     ]
 
@@ -166,8 +172,8 @@ def _squares(path: Path, stack: NDArray[Any], axis: int | None) -> list[NDArray[
     return [squared(one) if one.ndim == 1 else one for one in subjects]
 
 
-def _rsatoolbox(path: Path) -> tuple[NDArray[Any], Sequence[str] | None, list[str] | None]:
-    """Read what rsatoolbox saves: dissimilarities (n_rdms, n_pairs) and their descriptors."""
+def _rsatoolbox(path: Path) -> tuple[NDArray[Any], Sequence[str] | None, str]:
+    """Read what rsatoolbox saves: dissimilarities (n_rdms, n_pairs), ids, and how measured."""
     if not path.is_file():
         raise InvalidArgument(f"There is no file {path}.")
     try:
@@ -178,6 +184,7 @@ def _rsatoolbox(path: Path) -> tuple[NDArray[Any], Sequence[str] | None, list[st
                     f"It holds {listing(list(file))}."
                 )
             stack = np.atleast_2d(file["dissimilarities"][()])
+            measure = _text(file.attrs.get("dissimilarity_measure", ""))
             descriptors = file.get("pattern_descriptors", {})
             texts = {name: _texts(descriptors[name]) for name in descriptors}
     except OSError as error:
@@ -185,7 +192,7 @@ def _rsatoolbox(path: Path) -> tuple[NDArray[Any], Sequence[str] | None, list[st
     squares = np.stack([squared(row) for row in stack])
     named = [values for name, values in texts.items() if name != "index" and values is not None]
     unique = [values for values in named if len(set(values)) == squares.shape[1]]
-    return squares, (unique[0] if len(unique) == 1 else None), None
+    return squares, (unique[0] if len(unique) == 1 else None), OURS.get(measure, measure)
 
 
 def _texts(item: Any) -> list[str] | None:

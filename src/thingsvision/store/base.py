@@ -3,11 +3,10 @@
 While a folder is written, ``meta.json`` says ``"unfinished"``, ``progress.txt`` lists the batches
 that are on disk, and an array carries the name it will be found under only when it is complete.
 
-What this survives: the end of the process at any moment, ``kill -9`` included, since each batch is
-handed to the operating system before its line in ``progress.txt``. What it does not: a power
-failure or a crash of the system itself within the seconds in which the system keeps written data
-in its own memory; nothing is forced onto the disk (no ``fsync``), and the system may write the line
-before the rows. After such a crash delete an unfinished folder.
+Every `SYNC_SECONDS` the rows are forced onto the disk (``fsync``), and only then are their batches
+listed. So what is listed is whole after the end of the process at any moment, ``kill -9`` included,
+and after a power failure; what was not listed yet is computed again. An array, the tables and
+``meta.json`` are forced onto the disk before they get the names they are found under.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import numpy as np
@@ -27,10 +27,14 @@ from ..features import Features, FeatureSet
 from ..provenance import differences, digest_items, plain
 from ..stimuli import StimulusSet
 from . import records
+from .disk import sync
+from .failures import Failure, failures, refuse_nothing, without_mended
 from .naming import file_names
 
 # Rows that one environment began are not continued by another.
 ENVIRONMENT = ("framework", "device", "versions")
+# Work that a power failure or kill -9 may cost, in seconds.
+SYNC_SECONDS = 5.0
 
 
 class Store(ABC):
@@ -53,6 +57,8 @@ class Store(ABC):
         self.folder = Path(folder).expanduser()
         self._written: dict[int, list[str]] = {}
         self._arrays: dict[str, dict[str, Any]] = {}
+        self._unlisted: dict[int, list[str]] = {}
+        self._synced = monotonic()
 
     @abstractmethod
     def create(self, file: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
@@ -70,7 +76,11 @@ class Store(ABC):
         """
 
     @abstractmethod
-    def close(self) -> None:
+    def sync(self) -> None:
+        """Force everything that was put onto the disk; it then survives a power failure."""
+
+    @abstractmethod
+    def release(self) -> None:
         """Let go of all files. What was written stays; may be called twice."""
 
     @abstractmethod
@@ -84,6 +94,11 @@ class Store(ABC):
     @abstractmethod
     def get(self, file: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
         """Open a complete array lazily: an array, a memory map, or a `LazyArray`."""
+
+    def reopen(  # noqa: B027  # most formats are written in place
+        self, file: str, shape: tuple[int, ...], dtype: np.dtype[Any]
+    ) -> None:
+        """Make a complete array one that `create` goes on with; may be called twice."""
 
     def begin(
         self, request: Mapping[str, Any], provenance: Mapping[str, Any], stimuli: StimulusSet
@@ -106,13 +121,10 @@ class Store(ABC):
             return False
         meta = records.read_meta(self.folder)
         self._refuse_other(meta)
-        if meta["status"] == records.FINISHED:
-            rows = (row["digest"] for row in records.read_stimuli(self.folder))
-            self._refuse_changed(enumerate(rows))
-            with suppress(OSError):  # left by a run that was killed at the very end
-                (self.folder / records.PROGRESS).unlink()
-            return True
         self._arrays = meta.get("arrays", {})
+        if meta["status"] == records.FINISHED:
+            return not self._reopened(meta)
+        self._refuse_elsewhere(meta)
         with self._writing():
             self._written = records.read_progress(self.folder)
             if not self._arrays or not all(self.holds(*_spec(e)) for e in self._arrays.values()):
@@ -123,6 +135,9 @@ class Store(ABC):
             for start, digests in self._written.items()
             for offset, digest in enumerate(digests)
         )
+        kept = without_mended(self._written, self._stimuli)
+        if kept != self._written:
+            self._go_on_from(kept)
         return False
 
     def note(self, provenance: Mapping[str, Any]) -> None:
@@ -170,9 +185,9 @@ class Store(ABC):
                 self.create(file, shape, dtype)
                 self.put(file, start, array)
             self.flush()
-            # The line follows the rows: a batch that is listed is whole.
-            records.append_progress(self.folder, start, digests)
-        self._written[start] = list(digests)
+            self._written[start] = self._unlisted[start] = list(digests)
+            if monotonic() - self._synced >= SYNC_SECONDS:
+                self._list()
 
     def finish(self) -> None:
         """Write the tables beside the arrays, and declare the store complete.
@@ -182,8 +197,11 @@ class Store(ABC):
         StoreError
             If batches are missing, or the disk cannot be written.
         """
-        self.close()
+        with self._writing():
+            self._list()
+        self.release()
         digests = records.in_order(self._written, len(self._stimuli))
+        refuse_nothing(self._stimuli.ids, digests)
         self._provenance = records.with_content(self._provenance, self._written, len(self._stimuli))
         with self._writing():
             records.write_tables(self.folder, self._stimuli, digests)
@@ -191,6 +209,14 @@ class Store(ABC):
                 self.complete(*_spec(entry))
             self._write_meta(records.FINISHED)
             (self.folder / records.PROGRESS).unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Let go of all files. What was written stays; may be called twice."""
+        try:
+            with suppress(OSError):  # it was told before, or costs the work of some seconds
+                self._list()
+        finally:
+            self.release()
 
     def read(self) -> FeatureSet:
         """Open the features lazily.
@@ -214,17 +240,53 @@ class Store(ABC):
                 "that order, whose features were extracted. Put it back as it was, or delete the "
                 "folder and extract the features again."
             )
+        failed = failures(ids, records.digests_of(rows))
         has_targets = bool(rows) and all(row["target"] != "" for row in rows)
         targets = np.array([int(row["target"]) for row in rows]) if has_targets else None
         return FeatureSet(
             {
                 address: Features(
                     self._open(entry, len(ids)), ids, address, tuple(entry["axes"]), targets,
-                    meta["provenance"],
+                    meta["provenance"], failed,
                 )
                 for address, entry in meta["arrays"].items()
             }
         )  # fmt: skip
+
+    def _list(self) -> None:
+        """Force the rows onto the disk, and list their batches: what is listed is whole."""
+        if self._unlisted:
+            self.sync()
+            sync(self.folder)
+            for start in list(self._unlisted):
+                records.append_progress(self.folder, start, self._unlisted[start])
+                del self._unlisted[start]
+        self._synced = monotonic()
+
+    def _reopened(self, meta: Mapping[str, Any]) -> bool:
+        """Open a finished store again if images that failed can be decoded by now."""
+        digests = records.digests_of(records.read_stimuli(self.folder))
+        self._refuse_changed(enumerate(digests))
+        step = int(self._request.get("batch_size", 1))
+        whole = {start: digests[start : start + step] for start in range(0, len(digests), step)}
+        kept = without_mended(whole, self._stimuli)
+        if kept == whole:
+            with suppress(OSError):  # left by a run that was killed at the very end
+                (self.folder / records.PROGRESS).unlink()
+            return False
+        self._refuse_elsewhere(meta)
+        self._go_on_from(kept)
+        with self._writing():
+            self._write_meta(records.UNFINISHED)
+        return True
+
+    def _go_on_from(self, written: dict[int, list[str]]) -> None:
+        """Forget that other batches were written, also on the disk."""
+        with self._writing():
+            for entry in self._arrays.values():
+                self.reopen(*_spec(entry))
+            records.write_progress(self.folder, written)
+        self._written = written
 
     def _module(self, file: str) -> str:
         """Find the address of the module whose array a file holds."""
@@ -262,13 +324,13 @@ class Store(ABC):
                 f"{str(self.folder)!r} holds features of another request: {listing(changed)}. "
                 "Choose another folder, or delete this one."
             )
-        if meta["status"] == records.FINISHED:
-            return
+
+    def _refuse_elsewhere(self, meta: Mapping[str, Any]) -> None:
         old, new = ({k: record.get(k) for k in ENVIRONMENT} for record in
                     (meta.get("provenance", {}), self._provenance))  # fmt: skip
         if changed := differences(old, new):
             raise StoreError(
-                f"The unfinished run in {str(self.folder)!r} was begun elsewhere: "
+                f"The run in {str(self.folder)!r} was begun elsewhere and is not finished: "
                 f"{listing(changed)}. Rows of both would differ in their last digits. Finish it "
                 "there, or delete the folder to start anew."
             )
@@ -277,6 +339,8 @@ class Store(ABC):
         """Compare images with what they were when their rows were computed."""
         changed = []
         for row, digest in digests:
+            if isinstance(digest, Failure):
+                continue
             try:
                 same = self._stimuli.digest(row) == digest
             except StimulusError:

@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import InvalidArgument
+from ..errors import ImageError, InvalidArgument
 from ..features import FeatureSet
 from . import STORES, open_features, records
 from .base import Store
+from .failures import Failure
+from .lock import hold
 
 # Bytes of rows that are held at once.
 BLOCK = 2**26
@@ -35,6 +37,10 @@ class _Recorded:
 
     def digest(self, row: int) -> str:
         return self.digests[row]
+
+    def read(self, row: int) -> None:
+        if isinstance(self.digests[row], Failure):
+            raise ImageError(self.digests[row])
 
 
 def convert_features(
@@ -87,16 +93,21 @@ def convert_features(
     stimuli = _recorded(records.read_stimuli(source))
     provenance = {**meta["provenance"], "converted": {"from": meta["format"]}}
     store: Store = store_class(target)
-    with closing(store):
+    with hold(target), closing(store):
         if not store.begin(meta["request"], provenance, stimuli):  # type: ignore[arg-type]
-            step = _step(features, int(meta["request"].get("batch_size", 1)))
+            batch = int(meta["request"].get("batch_size", 1))
+            step = _step(features, batch)
+            axes = {name: item.axes for name, item in features.items()}
             for start in range(0, len(stimuli), step):
-                if store.has(start):
+                missing = [k for k in range(start, start + step, batch)
+                           if k < len(stimuli) and not store.has(k)]  # fmt: skip
+                if not missing:
                     continue
-                rows = slice(start, start + step)
-                arrays = {name: item[rows] for name, item in features.items()}
-                axes = {name: item.axes for name, item in features.items()}
-                store.write(start, arrays, axes, stimuli.digests[rows])
+                block = {name: item[start : start + step] for name, item in features.items()}
+                for first in missing:
+                    rows = slice(first - start, first - start + batch)
+                    arrays = {name: array[rows] for name, array in block.items()}
+                    store.write(first, arrays, axes, stimuli.digests[first : first + batch])
             store.finish()
         return store.read()
 
@@ -108,7 +119,7 @@ def _recorded(rows: Sequence[dict[str, Any]]) -> _Recorded:
     classes = tuple(names.get(index, "") for index in range(max(names, default=-1) + 1))
     return _Recorded(
         tuple(row["id"] for row in rows), known, classes if any(classes) else (),
-        tuple(row["digest"] for row in rows),
+        tuple(records.digests_of(rows)),
     )  # fmt: skip
 
 

@@ -42,6 +42,38 @@ def write_at(handle: io.RawIOBase, start: int, data: bytes | memoryview) -> None
         rest = rest[handle.write(rest) :]
 
 
+def sync(path: Path) -> None:
+    """Force a file, or the names in a folder, onto the disk: it then survives a power failure.
+
+    Raises
+    ------
+    OSError
+        If the disk cannot be written.
+    """
+    if not path.is_dir():
+        with path.open("r+b") as file:
+            os.fsync(file.fileno())
+        return
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError:  # Windows opens no folder
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _CANNOT_RESERVE:  # some file systems sync no folder
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def sync_tree(folder: Path) -> None:
+    """Force a folder and all below it onto the disk."""
+    for path in folder.rglob("*"):
+        sync(path)
+    sync(folder)
+
+
 class FileImage(io.RawIOBase):
     """A file in memory of which only what was written takes space.
 

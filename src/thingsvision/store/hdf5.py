@@ -74,7 +74,12 @@ class Hdf5Store(ChunkedStore):
     def flush(self) -> None:
         """Do nothing: every write goes to the operating system at once."""
 
-    def close(self) -> None:
+    def sync(self) -> None:
+        """Force everything that was put onto the disk."""
+        for handle, _ in self._files.values():
+            os.fsync(handle.fileno())
+
+    def release(self) -> None:
         """Let go of all files."""
         for handle, _ in self._files.values():
             handle.close()

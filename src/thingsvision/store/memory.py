@@ -12,7 +12,8 @@ from ..errors import StoreError
 from ..features import Features, FeatureSet
 from ..provenance import plain
 from ..stimuli import StimulusSet
-from .records import with_content
+from .failures import failures, refuse_nothing
+from .records import in_order, with_content
 
 
 class MemoryStore:
@@ -58,15 +59,19 @@ class MemoryStore:
     def finish(self) -> None:
         """Give the arrays their ids and provenance."""
         stimuli = self._stimuli
+        digests = in_order(self._written, len(stimuli))
+        refuse_nothing(stimuli.ids, digests)
         provenance = with_content(self._provenance, self._written, len(stimuli))
+        failed = failures(stimuli.ids, digests)
         self._features = FeatureSet(
             {
                 address: Features(
-                    array, stimuli.ids, address, self._axes[address], stimuli.targets, provenance
+                    array, stimuli.ids, address, self._axes[address], stimuli.targets, provenance,
+                    failed,
                 )
                 for address, array in self._arrays.items()
             }
-        )
+        )  # fmt: skip
 
     def read(self) -> FeatureSet:
         """Give the features."""

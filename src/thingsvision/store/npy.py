@@ -40,11 +40,11 @@ class NpyStore(Store):
         part, whole = self._paths(file)
         with suppress(FileNotFoundError):  # a finish that was interrupted
             whole.replace(part)
-        header = _header(shape, dtype)
+        first = header(shape, dtype)
         # Not buffered: what is written is with the operating system, and closing cannot fail.
         handle = io.FileIO(part, "r+" if part.exists() else "w+")
-        self._files[file] = (handle, len(header))
-        write_at(handle, 0, bytes(len(header)))
+        self._files[file] = (handle, len(first))
+        write_at(handle, 0, bytes(len(first)))
         handle.truncate(_size(shape, dtype))
         reserve(handle.fileno(), _size(shape, dtype))
 
@@ -58,7 +58,12 @@ class NpyStore(Store):
     def flush(self) -> None:
         """Do nothing: every write goes to the operating system at once."""
 
-    def close(self) -> None:
+    def sync(self) -> None:
+        """Force everything that was put onto the disk."""
+        for handle, _ in self._files.values():
+            os.fsync(handle.fileno())
+
+    def release(self) -> None:
         """Let go of all files."""
         for handle, _ in self._files.values():
             handle.close()
@@ -74,7 +79,8 @@ class NpyStore(Store):
         part, whole = self._paths(file)
         if part.exists():
             with io.FileIO(part, "r+") as handle:
-                write_at(handle, 0, _header(shape, dtype))
+                write_at(handle, 0, header(shape, dtype))
+                os.fsync(handle.fileno())
             part.replace(whole)
 
     def get(self, file: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
@@ -85,12 +91,13 @@ class NpyStore(Store):
         return self.folder / f"{file}{PART}", self.folder / f"{file}.npy"
 
 
-def _header(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bytes:
+def header(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bytes:
+    """Make the first bytes of a ``.npy`` file."""
     stream = io.BytesIO()
-    header = {"descr": dtype.str, "fortran_order": False, "shape": shape}
-    np.lib.format.write_array_header_1_0(stream, header)
+    record = {"descr": dtype.str, "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(stream, record)
     return stream.getvalue()
 
 
 def _size(shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
-    return len(_header(shape, dtype)) + int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    return len(header(shape, dtype)) + int(np.prod(shape, dtype=np.int64)) * dtype.itemsize

@@ -3,13 +3,15 @@ r"""What lies beside the arrays in a store.
 ``meta.json``
     Status, request, provenance, and for each array its file, shape, dtype and axes.
 ``stimuli.csv``
-    A row per stimulus: row, id, target, class, digest of the image, status.
+    A row per stimulus: row, id, target, class, digest of the image, status: ``ok``, or ``failed``
+    if the image could not be decoded, with the reason; the digest is then empty and the rows of
+    the arrays are NaN.
 ``file_names.txt``
     The ids, one per line. A line break inside an id is written as ``\n`` or ``\r``, so that lines
     and rows agree; ``stimuli.csv`` has the exact id.
 ``progress.txt``
     While a run is unfinished: a line per batch that is on disk, with its first row and the digests
-    of its images.
+    of its images, or ``!`` and the percent-encoded reason why one could not be decoded.
 """
 
 from __future__ import annotations
@@ -24,10 +26,13 @@ from typing import Any
 from ..errors import StoreError
 from ..provenance import digest_items, plain
 from ..stimuli import StimulusSet
+from .disk import sync
+from .failures import Failure, read_spelled, spelled
 
 META, STIMULI, NAMES, PROGRESS = "meta.json", "stimuli.csv", "file_names.txt", "progress.txt"
 FINISHED, UNFINISHED = "finished", "unfinished"
-_BATCH = re.compile(r"(\d+)((?: [0-9a-f]{64})+)")
+OK, FAILED = "ok", "failed"
+_BATCH = re.compile(r"(\d+)((?: (?:[0-9a-f]{64}|![^ ]*))+)")
 
 
 def read_meta(folder: Path) -> dict[str, Any]:
@@ -56,7 +61,7 @@ def write_meta(folder: Path, meta: Mapping[str, Any]) -> None:
     """Write ``meta.json`` so that there is always a whole one: beside, then moved over."""
     draft = folder / f".{META}"
     draft.write_text(json.dumps(plain(meta), indent=1, ensure_ascii=False), encoding="utf-8")
-    draft.replace(folder / META)
+    _turn(draft, folder / META)
 
 
 def read_progress(folder: Path) -> dict[int, list[str]]:
@@ -75,7 +80,7 @@ def read_progress(folder: Path) -> dict[int, list[str]]:
         match = _BATCH.fullmatch(line.rstrip(b"\n").decode("ascii", "replace"))
         if match is None or not line.endswith(b"\n"):
             break
-        written[int(match[1])] = match[2].split()
+        written[int(match[1])] = [read_spelled(word) for word in match[2].split()]
         whole += line
     if whole != data:
         # Otherwise the next line would be glued to the torn one.
@@ -87,21 +92,44 @@ def read_progress(folder: Path) -> dict[int, list[str]]:
 def append_progress(folder: Path, start: int, digests: Sequence[str]) -> None:
     """Write that a batch is on disk."""
     with (folder / PROGRESS).open("a", encoding="ascii", newline="\n") as file:
-        file.write(f"{start} {' '.join(digests)}\n")
+        file.write(_line(start, digests))
+
+
+def write_progress(folder: Path, written: Mapping[int, Sequence[str]]) -> None:
+    """Write which batches are on disk, anew: beside, then moved over."""
+    draft = folder / f".{PROGRESS}"
+    lines = [_line(start, written[start]) for start in sorted(written)]
+    draft.write_text("".join(lines), encoding="ascii", newline="\n")
+    _turn(draft, folder / PROGRESS)
+
+
+def _line(start: int, digests: Sequence[str]) -> str:
+    return f"{start} {' '.join(map(spelled, digests))}\n"
+
+
+def _turn(draft: Path, file: Path) -> None:
+    """Give a draft its name once it is on the disk, and the name, too."""
+    sync(draft)
+    draft.replace(file)
+    sync(file.parent)
 
 
 def write_tables(folder: Path, stimuli: StimulusSet, digests: Sequence[str]) -> None:
     """Write ``stimuli.csv`` and ``file_names.txt``."""
     with (folder / STIMULI).open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(["row", "id", "target", "class", "digest", "status"])
+        writer.writerow(["row", "id", "target", "class", "digest", "status", "reason"])
         for row, name in enumerate(stimuli.ids):
             target: list[object] = ["", ""]
             if stimuli.targets is not None:
                 number = int(stimuli.targets[row])
                 target = [number, stimuli.classes[number] if stimuli.classes else ""]
-            writer.writerow([row, name, *target, digests[row], "ok"])
+            digest = digests[row]
+            became = ["", FAILED, digest] if isinstance(digest, Failure) else [digest, OK, ""]
+            writer.writerow([row, name, *target, *became])
     write_names(folder, stimuli.ids)
+    sync(folder / STIMULI)
+    sync(folder / NAMES)
 
 
 def write_names(folder: Path, ids: Sequence[str]) -> None:
@@ -128,6 +156,14 @@ def read_stimuli(folder: Path) -> list[dict[str, str]]:
     if any(None in row.values() or not {"id", "target", "digest"} <= set(row) for row in rows):
         raise StoreError(f"{STIMULI} in {str(folder)!r} is not as thingsvision wrote it.")
     return rows
+
+
+def digests_of(rows: Sequence[Mapping[str, str]]) -> list[str]:
+    """Take the digest, or the `Failure`, of each row of ``stimuli.csv``."""
+    return [
+        Failure(row.get("reason", "")) if row.get("status") == FAILED else row["digest"]
+        for row in rows
+    ]
 
 
 def in_order(written: Mapping[int, Sequence[str]], count: int) -> list[str]:

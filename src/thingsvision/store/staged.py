@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 from abc import abstractmethod
 from functools import cache
 from pathlib import Path
@@ -10,8 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .disk import reserve, sync, write_at
 from .lazy import LazyArray
-from .npy import NpyStore
+from .npy import NpyStore, header
+
+# Bytes of rows that are turned back at once.
+BLOCK = 2**26
 
 
 class StagedStore(NpyStore):
@@ -44,8 +50,29 @@ class StagedStore(NpyStore):
         except OSError:  # a full disk needs the room
             draft.unlink(missing_ok=True)
             raise
+        sync(draft)
         draft.replace(self.path(file))
+        sync(self.folder)  # before the rows it was made of are gone
         whole.unlink()
+
+    def reopen(self, file: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        """Turn a complete array back into rows that can be written."""
+        part, whole = self._paths(file)
+        if part.exists() or whole.exists():  # not turned, or turned back already
+            return
+        array = self.get(file, shape, dtype)
+        draft = self.folder / f".{part.name}"
+        step = max(1, BLOCK * len(array) // max(1, array.nbytes))
+        with io.FileIO(draft, "w+") as handle:
+            place = len(header(shape, dtype))
+            handle.truncate(place + array.nbytes)
+            reserve(handle.fileno(), place + array.nbytes)
+            for start in range(0, len(array), step):
+                rows = np.ascontiguousarray(array[start : start + step], dtype)
+                write_at(handle, place, rows.reshape(-1).view(np.uint8).data)
+                place += rows.nbytes
+            os.fsync(handle.fileno())
+        draft.replace(part)
 
     def holds(self, file: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
         """Tell whether an array's file is there, turned or not."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..optional import require
 from .chunked import ChunkedStore
+from .disk import sync, sync_tree
 from .lazy import LazyArray
 
 # A chunk of zeros is written like any other, so that none is missing.
@@ -31,6 +32,7 @@ class ZarrStore(ChunkedStore):
         super().__init__(folder)
         self._zarr: Any = require("zarr")
         self._open_arrays: dict[str, Any] = {}
+        self._unsynced: dict[Path, None] = {}
 
     def create(self, file: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
         """Lay out an array, or open what an interrupted run left of it."""
@@ -57,12 +59,26 @@ class ZarrStore(ChunkedStore):
     def put(self, file: str, start: int, rows: NDArray[Any]) -> None:
         """Write rows of an array, from row `start` on."""
         with self._zarr.config.set(CONFIG):
-            self._open_arrays[file][start : start + len(rows)] = rows
+            array = self._open_arrays[file]
+            array[start : start + len(rows)] = rows
+        step = array.chunks[0]
+        for chunk in range(start // step, (start + len(rows) - 1) // step + 1):
+            self._unsynced[self.part(file) / "c" / str(chunk)] = None
 
     def flush(self) -> None:
         """Do nothing: every chunk is a file that is written at once."""
 
-    def close(self) -> None:
+    def sync(self) -> None:
+        """Force all chunks that were put onto the disk, and the names of their folders."""
+        for chunk in self._unsynced:
+            sync_tree(chunk) if chunk.is_dir() else sync(chunk)
+        for file in self._open_arrays:
+            sync(self.part(file) / "zarr.json")
+            sync(self.part(file) / "c")
+            sync(self.part(file))
+        self._unsynced = {}
+
+    def release(self) -> None:
         """Let go of all arrays."""
         self._open_arrays = {}
 

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from thingsvision.rsa.rdm import RDM
+
+from .conftest import Run
+
+NETWORK = "networks.py:make_network@0"
+
+
+@pytest.fixture
+def human(place: Path) -> np.ndarray:
+    """Write RDMs of two people for the six photographs, without ids."""
+    rng = np.random.default_rng(0)
+    pairs = rng.random((2, 15))
+    squares = np.stack([RDM(row).square() for row in pairs])
+    np.save(place / "human.npy", squares)
+    return squares
+
+
+def test_one_command_gives_figures_table_and_page(run: Run, human: np.ndarray) -> None:
+    line = ("rsa", NETWORK, "--images", "images", "--reference", "human=human.npy",
+            "--by-position", "--bootstrap", 50, "-o", "out")  # fmt: skip
+    done = run(*line)
+    assert done.code == 0, done.err
+    assert done.out.splitlines()[0].split() == [
+        "model", "module", "reference", "estimate", "ci_low", "ci_high", "p",
+    ]  # fmt: skip
+    assert max(map(len, done.out.splitlines())) <= 80
+    assert "begin with report.md" in done.err
+    for name in ("report.md", "table.csv", "rdms.png", "rdms.pdf", "bars.png", "bars.pdf"):
+        assert (Path("out") / name).is_file()
+    again = run(*line, "--json")
+    (row,) = json.loads(again.out)
+    assert "complete already" in again.err
+    assert (row["n_stimuli"], row["n_subjects"]) == (6, 2)
+
+
+def test_ids_come_from_a_file_or_are_asked_for(run: Run, human: np.ndarray, place: Path) -> None:
+    line = ("rsa", NETWORK, "--images", "images", "--reference", "human=human.npy", "-o", "out",
+            "--bootstrap", 20)  # fmt: skip
+    done = run(*line)
+    assert done.code == 1 and "--by-position" in done.err and "Traceback" not in done.err
+    assert not Path("out").exists()
+    names = sorted(p.relative_to(place / "images").as_posix() for p in place.rglob("*.jpg"))
+    Path("ids.txt").write_text("\n".join(names))
+    assert run(*line, "--ids", "ids.txt").code == 0
+
+
+def test_mistakes_are_said_in_a_line(run: Run, human: np.ndarray) -> None:
+    for words, said in {
+        ("--images", "images"): "no references",
+        ("--reference", "human=human.npy"): "--images, --dataset or --sets",
+        ("--images", "images", "--sets", "x.toml"): "cannot go with --sets",
+        ("--sets", "x.toml"): "x.toml cannot be read",
+        ("--images", "images", "--reference", "human="): "NAME=FILE",
+        ("--images", "images", "--reference", "human=no.npy"): "There is no file",
+        ("--dataset", "objects93"): "objects92",
+    }.items():
+        done = run("rsa", NETWORK, *words, "-o", "out")
+        assert done.code and said in " ".join(done.err.split()), done.err
+        assert "Traceback" not in done.err
+
+
+def test_a_network_that_fails_is_named_and_the_rest_is_done(run: Run, human: np.ndarray) -> None:
+    done = run("rsa", NETWORK, "torchvision/alexnett", "--images", "images", "--reference",
+               "human=human.npy", "--by-position", "--bootstrap", 20, "-o", "out")  # fmt: skip
+    assert done.code == 1 and "alexnett" in done.err
+    assert len(done.out.splitlines()) == 2
