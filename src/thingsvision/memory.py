@@ -49,8 +49,8 @@ def read_memory(memory: int | str | None) -> int:
     unit = f"{unit}B" if unit in ("K", "M", "G", "T") else unit
     if isinstance(memory, bool) or match is None or unit not in UNITS or not float(match[1]):
         raise InvalidArgument(
-            f"memory={memory!r} is no amount of memory. Give bytes, or a number with its unit, such "
-            "as '2GB' or '500MB'."
+            f"memory={memory!r} is no amount of memory. Give bytes, or a number with its unit, "
+            "such as '2GB' or '500MB'."
         )
     return int(float(match[1]) * UNITS[unit])
 

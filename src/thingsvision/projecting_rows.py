@@ -12,8 +12,8 @@ import numpy as np
 
 from .errors import InvalidArgument
 from .planning import Plan
-from .projection import bind_projections
-from .reduction import flatten
+from .projection import Projection, bind_projections
+from .reduction import Reduce, flatten
 
 # Dissimilarity → standard deviation of its error with k features, and of what.
 ERRORS: dict[str, tuple[Callable[[int], float], str]] = {
@@ -76,9 +76,7 @@ class Projected:
         }
 
 
-def projected(
-    work: Plan, project: int | Mapping[str, int] | None, dissimilarity: str
-) -> Projected:
+def projected(work: Plan, project: int | Mapping[str, int] | None, dissimilarity: str) -> Projected:
     """Let projections follow the reductions of a plan.
 
     The projection of a row has a mean of about zero whatever the mean of the row was, so the
@@ -107,16 +105,15 @@ def projected(
     needed = {name: one.n_components for name, one in projections.items() if one.is_needed}
     if dissimilarity == "correlation":
         for name in needed:
-            first, last = work.reductions[name].apply, projections[name]
-            reductions[name] = replace(
-                reductions[name],
-                apply=lambda batch, first=first, last=last: last(
-                    centred(batch if first is None else first(batch))
-                ),
-            )
+            apply = _centring(work.reductions[name].apply, projections[name])
+            reductions[name] = replace(reductions[name], apply=apply)
     return Projected(
         replace(work, reductions=reductions, projections=projections), dissimilarity, needed
     )
+
+
+def _centring(first: Reduce | None, last: Projection) -> Reduce:
+    return lambda batch: last(centred(batch if first is None else first(batch)))
 
 
 def centred(batch: Any) -> Any:

@@ -13,7 +13,7 @@ import inspect
 import logging
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -41,7 +41,7 @@ from .zoo import Network
 
 log = logging.getLogger("thingsvision")
 
-Modules = str | Sequence[str] | Mapping[str, str | Sequence[str]]
+Modules = str | Sequence[str] | Sequence[Sequence[str]]
 
 
 class RDMSet(Mapping[str, RDM]):
@@ -134,8 +134,8 @@ def stream_rdms(
         Several whose preprocessing is the same share one pass: each image is decoded once.
     stimuli : StimulusSet, or what `load_stimuli` takes
         Rows of the RDMs are in their order.
-    modules : str, sequence of str, or dict of network's name to these
-        As in `extract_features`; the same for all networks unless a dict says otherwise.
+    modules : str, sequence of str, or of sequences of str
+        As in `extract_features`, the same for all networks; or a list for each network.
     out : path, optional
         Folder for a file ``MODULE.npz`` each, written as soon as its RDM is there; of several
         networks ``NETWORK/MODULE.npz``. None keeps the RDMs in memory.
@@ -175,8 +175,8 @@ def stream_rdms(
         if out is None and needed > (most := read_memory(options.get("memory")) // 2):
             raise InvalidArgument(
                 f"The RDMs of {sum(len(work.captures) for work in works)} modules take "
-                f"{needed / 1e9:.3g} GB, more than half of the memory ({most / 1e9:.3g} GB). Give a "
-                "folder as out=…, to which each is written as soon as it is there."
+                f"{needed / 1e9:.3g} GB, more than half of the memory ({most / 1e9:.3g} GB). Give "
+                "a folder as out=…, to which each is written as soon as it is there."
             )
 
     with closing(iterate_rdms(networks, stimuli, modules, check=check, **options)) as coming:
@@ -212,7 +212,7 @@ def iterate_rdms(
     progress: bool | None = None,
     check: Any = None,
     **options: Any,
-) -> Iterator[Streamed]:
+) -> Generator[Streamed, None, None]:
     """Yield the RDM of one module after the other, each to be used before the next.
 
     Parameters
@@ -262,11 +262,11 @@ def iterate_rdms(
     folder.mkdir(parents=True, exist_ok=True)
     works = [
         projected(
-            plan(network, stimuli, _modules_of(network, modules), reduction=reduction,
+            plan(network, stimuli, wanted, reduction=reduction,
                  batch_size=batch_size, seed=seed, exact=exact, precision=precision),
             project, dissimilarity,
         )
-        for network in networks
+        for network, wanted in zip(networks, _modules_of(networks, modules), strict=True)
     ]  # fmt: skip
     if check is not None:
         check([one.work for one in works])
@@ -289,8 +289,11 @@ def iterate_rdms(
                     place = stack.enter_context(_Place(folder))
                     given = {"nan": nan, "drop_failed": drop_failed, "options": options}
                     with within(budget // 2):
-                        yield _one(number, sink.take(capture.address), works[number], dissimilarity,
-                                   given, budget // 8, place)  # fmt: skip
+                        found = _one(
+                            number, sink.take(capture.address), works[number], dissimilarity,
+                            given, budget // 8, place,
+                        )  # fmt: skip
+                    yield found
                     place.clear()
 
 
@@ -322,12 +325,18 @@ def _check(
     compute_rdm(np.eye(3), dissimilarity, nan=nan, **options)  # which also looks at the options
 
 
-def _modules_of(network: Network, modules: Modules) -> str | Sequence[str]:
-    if not isinstance(modules, Mapping):
-        return modules
-    if network.name not in modules:
-        raise unknown("network", network.name, list(modules), "modules=… has to name each.")
-    return modules[network.name]
+def _modules_of(networks: Sequence[Network], modules: Modules) -> Sequence[Any]:
+    """Find the modules wanted of each network."""
+    if isinstance(modules, str) or not all(
+        isinstance(some, Sequence) and not isinstance(some, str) for some in modules
+    ):
+        return [modules] * len(networks)
+    if len(modules) != len(networks):
+        raise InvalidArgument(
+            f"modules=… has {counted(len(modules), 'list')} for {len(networks)} networks. Give a "
+            "list for each, or one of names for all."
+        )
+    return modules
 
 
 def _alike(works: Sequence[Plan]) -> list[list[int]]:
@@ -407,7 +416,8 @@ def _kept(features: Features, nan: str, drop_failed: bool) -> tuple[Features, li
     rows = np.flatnonzero(whole)
     step = max(1, 2**24 // max(1, array[:1].nbytes))
     for start in range(0, len(rows), step):  # never to a row that is still to be read
-        array[start : start + step] = array[rows[start : start + step]]
+        some = rows[start : start + step]
+        array[start : start + len(some)] = array[some]
     dropped = [features.ids[row] for row in np.flatnonzero(~whole)]
     why = "hold NaN or infinity" if nan == "drop" else "failed"
     tell_dropped(dropped, len(whole), why, features.ids)

@@ -76,8 +76,8 @@ def measured(
     if not whole.all():
         dropped = np.flatnonzero(~whole)
         done["dropped"] = [ids[row] if ids else int(row) for row in dropped]
-        tell_dropped(done["dropped"], len(array), "hold NaN or infinity" if nan == "drop" else "failed",
-              ids)  # fmt: skip
+        why = "hold NaN or infinity" if nan == "drop" else "failed"
+        tell_dropped(done["dropped"], len(array), why, ids)
         features = features[whole]
         ids = None if ids is None else tuple(np.array(ids, dtype=object)[whole])
         labels = {

@@ -53,10 +53,14 @@ class _Spill:
     def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any], folder: Path) -> None:
         self.shape, self.dtype = shape, dtype
         self._row = int(np.prod(shape[1:], dtype=np.int64)) * dtype.itemsize
-        self._file: Any = tempfile.TemporaryFile(buffering=0, dir=folder)
+        self._file: Any = tempfile.TemporaryFile(buffering=0, dir=folder)  # noqa: SIM115
         size = max(1, shape[0] * self._row)
-        self._file.truncate(size)
-        reserve(self._file.fileno(), size)
+        try:
+            self._file.truncate(size)
+            reserve(self._file.fileno(), size)
+        except OSError:
+            self._file.close()
+            raise
 
     def put(self, start: int, rows: NDArray[Any]) -> None:
         # Written, not mapped: a full disk is then an error, not the end of the process.
@@ -191,12 +195,12 @@ class ScratchStore:
         return self._features(address, kept, is_last=True)
 
     def _features(self, address: str, kept: NDArray[Any] | _Spill, is_last: bool) -> Features:
-        array = kept
         if isinstance(kept, _Spill):
             array = kept.array()
             if is_last:
                 kept.close()  # mapped as it is, it stays until the map is let go
         else:
+            array = kept
             self._room.n_bytes += kept.nbytes if is_last else 0
         stimuli = self._stimuli
         return Features(
