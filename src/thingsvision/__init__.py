@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .datasets import fetch_dataset, list_datasets
+    from .description import describe_methods
+    from .diff import diff_features
     from .encoding.model import fit_encoding, linear_predictivity
     from .encoding.partition import partition_variance
     from .encoding.result import EncodingResult
@@ -37,7 +39,9 @@ if TYPE_CHECKING:
     from .stimuli import StimulusSet, load_stimuli
     from .store import open_features
     from .store.convert import convert_features
+    from .streaming import stream_rdms
     from .texts import load_texts
+    from .verification import verify_features
     from .version2 import get_extractor, get_extractor_from_model
     from .zoo import list_models, load_model, load_models, wrap_model
 
@@ -59,6 +63,8 @@ _HOMES = {
     "compare_reweighted": "rsa.reweighting",
     "compute_rdm": "rsa.rdm",
     "convert_features": "store.convert",
+    "describe_methods": "description",
+    "diff_features": "diff",
     "extract_features": "extraction",
     "fetch_dataset": "datasets",
     "fit_encoding": "encoding.model",
@@ -87,6 +93,8 @@ _HOMES = {
     "plot_rdm_grid": "plotting",
     "read_sets": "report",
     "report_rsa": "report",
+    "stream_rdms": "streaming",
+    "verify_features": "verification",
     "wrap_model": "zoo",
 }
 
@@ -108,6 +116,8 @@ __all__ = [
     "compare_reweighted",
     "compute_rdm",
     "convert_features",
+    "describe_methods",
+    "diff_features",
     "extract_features",
     "fetch_dataset",
     "fit_encoding",
@@ -136,6 +146,8 @@ __all__ = [
     "plot_rdm_grid",
     "read_sets",
     "report_rsa",
+    "stream_rdms",
+    "verify_features",
     "wrap_model",
 ]
 __version__ = "3.0.0.dev0"

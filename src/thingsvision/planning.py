@@ -14,6 +14,7 @@ import numpy as np
 from .backends.base import Capture, FastBackend
 from .batches import input_size
 from .errors import InvalidArgument, ThingsvisionWarning, listing, unknown
+from .origins import describe_origin
 from .preprocessing import Preprocessing
 from .projection import Projection, bind_projections
 from .provenance import digest, digest_items, versions
@@ -137,6 +138,7 @@ class Plan:
             "licence": card.licence,
             "citation": card.citation,
             "input_size": list(self.size),
+            "origin": describe_origin(self.stimuli),
             "framework": self.network.backend.name,
             "device": self.network.backend.device,
             "tokens": asdict(self.tokens) if self.tokens else None,

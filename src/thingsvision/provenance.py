@@ -18,7 +18,7 @@ from . import __version__
 _ABSENT = object()
 PACKAGES = (
     "torch", "torchvision", "timm", "keras", "tensorflow", "tensorflow-cpu", "jax", "numpy",
-    "pillow", "scikit-learn",
+    "pillow", "scikit-learn", "open-clip-torch", "transformers",
 )  # fmt: skip
 
 

@@ -76,7 +76,8 @@ def test_examples_are_accepted_as_they_stand(verb: str) -> None:
 
 @needs_weights
 def test_examples_run_one_after_the_other(run: Run, place: Path) -> None:
-    for verb in ("models", "model", "modules", "extract", "rdm", "compare", "demo", "doctor"):
+    for verb in ("models", "model", "modules", "extract", "verify", "methods", "diff", "rdm",
+                 "compare", "demo", "doctor"):  # fmt: skip
         for example in main.commands[verb].examples:  # type: ignore[attr-defined]
             result = run(*shlex.split(example)[1:])
             assert result.code == 0, (example, result.err)

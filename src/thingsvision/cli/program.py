@@ -19,8 +19,10 @@ from ..errors import ThingsvisionError, ThingsvisionWarning, nearest
 from .compare import compare
 from .convert import convert
 from .demo import demo
+from .diff import diff
 from .doctor import doctor
 from .extract import extract
+from .methods import methods
 from .model import model
 from .models import models
 from .modules import modules
@@ -28,6 +30,7 @@ from .output import say
 from .rdm import rdm
 from .rsa import rsa
 from .verb import AFTER_INTERRUPT, DEBUG, debug_option, write_examples
+from .verify import verify
 from .version2 import extract_features, show_model
 
 FAILED, INTERRUPTED = 1, 130
@@ -110,8 +113,8 @@ def main() -> None:
     """
 
 
-for verb in (demo, models, model, modules, extract, convert, rdm, compare, rsa, doctor,
-             extract_features, show_model):  # fmt: skip
+for verb in (demo, models, model, modules, extract, verify, methods, diff, convert, rdm, compare,
+             rsa, doctor, extract_features, show_model):  # fmt: skip
     main.add_command(verb)
 
 
@@ -155,11 +158,12 @@ def _trace(ctx: click.Context) -> None:
 def _as_options(ctx: click.Context, message: str) -> str:
     """Say which options of the verb the arguments are that a message of a function names."""
     verb = main.get_command(ctx, ctx.invoked_subcommand or "")
+    words = {**OTHERWISE, **getattr(verb, "words", {})}
     said = []
     for param in verb.params if verb else ():
         option = max(param.opts, key=len)
-        argument = OTHERWISE.get(option, f"{param.name}=")
-        if option.startswith("--") and re.search(rf"\b{argument}", message):
+        argument = words.get(option, f"{param.name}=")
+        if argument and option.startswith("--") and re.search(rf"\b{argument}", message):
             said.append(f"{argument} is {option}")
     return f"\nOn the command line, {', '.join(said)}." if said else ""
 

@@ -284,8 +284,8 @@ def compute_rdm(
         If there is no such dissimilarity.
     InvalidArgument
         If features are not finite, images could not be decoded, or the dissimilarity is not
-        defined for a stimulus (a constant row has no correlation); all such ids are named. If an RDM
-        was given, whose dissimilarities are no features, or the dissimilarity has no such
+        defined for a stimulus (a constant row has no correlation); all such ids are named. If an
+        RDM was given, whose dissimilarities are no features, or the dissimilarity has no such
         option.
     StoreError
         If the disk has no room for `out`.
