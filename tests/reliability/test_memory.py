@@ -102,3 +102,43 @@ def test_ten_thousand_tiny_images(tmp_path: Path) -> None:
         peaks.append(int(done.stdout) * (1 if sys.platform == "darwin" else 1024) / 2**20)
     print(f"peak memory: {peaks[0]:.0f} MB for 1,000 images, {peaks[1]:.0f} MB for 10,000")
     assert peaks[1] - peaks[0] < 25, f"peak memory: {peaks} MB"
+
+
+BUDGET = 8  # MB
+STREAMED = """
+import sys, tracemalloc
+import numpy as np
+from thingsvision.stimuli import StimulusSet, load_stimuli
+from thingsvision.streaming import stream_rdms
+from thingsvision.testing import toy_network
+
+folder, count = sys.argv[1], int(sys.argv[2])
+rng = np.random.default_rng(0)
+# Each image is the one before it, one row of pixels further down.
+strip = rng.integers(0, 255, (96 + count, 96, 3), np.uint8)
+images = np.lib.stride_tricks.sliding_window_view(strip, 96, axis=0)[:count]
+stimuli = load_stimuli(np.moveaxis(images, -1, 1))
+# Once before, so that libraries are loaded.
+stream_rdms(toy_network(), stimuli[:20], ["thin", "double"], memory="1MB", scratch=folder)
+tracemalloc.start()
+before = tracemalloc.get_traced_memory()[0]
+rdms = stream_rdms(toy_network(), stimuli, ["thin", "double"], memory=sys.argv[3] + "MB",
+                   dissimilarity="euclidean", scratch=folder, out=folder + "/rdms", batch_size=8)
+assert len(rdms.files) == 2
+print(tracemalloc.get_traced_memory()[1] - before)
+"""
+
+
+def test_streamed_rdms_stay_within_their_memory(tmp_path: Path) -> None:
+    source = Path(thingsvision.__file__).parents[1]
+    peaks = []
+    for count in (400, 1200):
+        done = subprocess.run(
+            [sys.executable, "-c", STREAMED, str(tmp_path), str(count), str(BUDGET)],
+            capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(source)},
+            timeout=300,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        peaks.append(int(done.stdout) / 2**20)
+    # The rows of each of two modules take 10 and 32 MB, a batch with its copies about 6.
+    assert max(peaks) < BUDGET + 8, f"peak memory: {peaks} MB"
