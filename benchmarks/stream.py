@@ -1,7 +1,7 @@
 """RDMs of all modules of AlexNet: in one pass, and by storing activations first.
 
-Each way runs in a process of its own, in turn; time, peak memory beyond the loaded network, and what
-is left on the disk are given. Run it on a quiet machine::
+Each way runs in a process of its own, in turn; time, peak memory beyond the loaded network, and
+what is left on the disk are given. Run it on a quiet machine::
 
     python benchmarks/stream.py --images 256 --memory 512MB 2GB
 """
