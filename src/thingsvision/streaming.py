@@ -226,7 +226,7 @@ def iterate_rdms(
         As in `extract_features`.
     project : int or dict of pattern to int, optional
         Number of features that a sparse random projection leaves; for correlations each row is
-        centred before. The error to expect, and that of the first images, is in the provenance.
+        centred before. The error to expect is in the provenance.
     nan, drop_failed
         As in `compute_rdm`. Unless failed images are dropped, the first one ends the pass.
     memory : int or str, optional
@@ -310,10 +310,10 @@ def _check(
     if len(stimuli) < 2:
         raise InvalidArgument(f"There is {counted(len(stimuli), 'stimulus')}; an RDM needs two.")
     streamed = [
-        name for name in DISSIMILARITIES
-        if name == dissimilarity or name not in DISSIMILARITIES.missing()
-        if "out" in inspect.signature(DISSIMILARITIES[name]).parameters
-    ]  # fmt: skip
+        name
+        for name, compute in DISSIMILARITIES.working()
+        if "out" in inspect.signature(compute).parameters
+    ]
     if dissimilarity not in DISSIMILARITIES:
         raise unknown("dissimilarity", dissimilarity, streamed)
     if dissimilarity not in streamed:
