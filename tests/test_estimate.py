@@ -211,7 +211,7 @@ def test_auto_is_recorded_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_an_unfinished_run_keeps_its_grid(tmp_path: Path) -> None:
     class Interrupted(Slow):
         def run(self, model: Any, batch: Any, *args: Any, **options: Any) -> dict[str, Any]:
-            if len(self.seen) > 14:
+            if len(self.seen) > 6:
                 raise KeyboardInterrupt
             return super().run(model, batch, *args, **options)
 

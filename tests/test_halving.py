@@ -142,7 +142,7 @@ def test_the_grid_stays_and_the_record_outlives_an_interruption(
 ) -> None:
     class Interrupted(small):  # type: ignore[misc, valid-type]
         def run(self, model: Any, batch: Any, *args: Any, **options: Any) -> dict[str, Any]:
-            if len(small.seen) > 8:
+            if len(small.seen) > 5:
                 raise KeyboardInterrupt
             found: dict[str, Any] = super().run(model, batch, *args, **options)
             return found
@@ -178,9 +178,10 @@ network = tv.wrap_model(model, tv.Preprocessing(), name="wide")
 images = np.random.default_rng(0).integers(0, 255, (40, 224, 224, 3), np.uint8)
 few = tv.extract_features(network, images[:2], "1", batch_size=2, exact=True, reduction="mean")
 size = int(re.search(r"VmSize:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) * 1024
-resource.setrlimit(resource.RLIMIT_AS, (size + 300 * 2**20,) * 2)
+hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+resource.setrlimit(resource.RLIMIT_AS, (size + 450 * 2**20, hard))
 found = tv.extract_features(network, images, "1", batch_size=40, exact=True, reduction="mean")
-resource.setrlimit(resource.RLIMIT_AS, (-1, resource.getrlimit(resource.RLIMIT_AS)[1]))
+resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
 assert np.allclose(found["1"][:2], few["1"], rtol=1e-5)
 assert np.isfinite(np.asarray(found["1"])).all()
 print(found.provenance["parts"]["0"])
@@ -192,8 +193,8 @@ def test_a_process_that_really_runs_out_of_memory() -> None:
     source = Path(thingsvision.__file__).parents[1]
     done = subprocess.run(
         [sys.executable, "-c", LIMITED], capture_output=True, text=True, timeout=300,
-        env={**os.environ, "PYTHONPATH": str(source)},
+        env={**os.environ, "PYTHONPATH": str(source), "MALLOC_ARENA_MAX": "1"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    # A batch of 40 images makes activations of 514 MB, twice with the ReLU, where 300 MB are free.
+    # A batch of 40 images makes activations of 514 MB, twice with the ReLU; 450 MB are free.
     assert 1 <= int(done.stdout) <= 20

@@ -118,7 +118,7 @@ def choose_batch_size(work: Plan, patience: float = PATIENCE) -> int:
             raise
         return 1
     for size in SIZES:
-        if size > max(count, SIZES[0]):
+        if size > SIZES[0] and size >= 2 * count:
             break
         # The same images over again: their content does not matter here.
         inputs = np.resize(few, (min(size, count), *few.shape[1:]))
