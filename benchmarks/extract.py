@@ -22,6 +22,7 @@ Run it on a quiet machine::
 from __future__ import annotations
 
 import argparse
+import os
 import resource
 import shutil
 import statistics
@@ -157,12 +158,15 @@ def version2(
     name = case.its_model or case.model
     command = [python, str(HERE / "version2.py"), str(images), str(weights), case.its_source, name,
                str(out), *case.modules]  # fmt: skip
+    # Which might lead it to this version.
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     with (
         log.open("w") as errors,
         subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True,
+            env=environment,
         ) as process,
-    ):
+    ):  # fmt: skip
         assert process.stdin is not None and process.stdout is not None
 
         def answer() -> str:

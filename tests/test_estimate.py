@@ -102,7 +102,7 @@ def test_room_that_an_unfinished_run_reserved_counts_as_free(
 
 
 def test_memory_that_features_would_fill(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(estimate, "free_memory", lambda device: 1000)
+    monkeypatch.setattr(estimate, "free_on", lambda device: 1000)
     found = estimate_cost(plan(toy_network(), IMAGES, "thin"), measure=False)
     assert "Write them to a folder with out=." in found.advice[0]
 
@@ -123,7 +123,7 @@ def test_an_accelerator_computes_while_others_decode(monkeypatch: pytest.MonkeyP
     work = plan(toy_network(), IMAGES, "fc")
     assert estimate_cost(work).seconds == pytest.approx(5 * (2 + 3))
     monkeypatch.setattr(type(work.network.backend), "device", "cuda:0", raising=False)
-    monkeypatch.setattr(estimate, "free_memory", lambda device: None)
+    monkeypatch.setattr(estimate, "free_on", lambda device: None)
     assert estimate_cost(work).seconds == pytest.approx(5 * 3)
 
 
@@ -137,7 +137,7 @@ def test_a_batch_that_does_not_fit_is_told() -> None:
 def test_a_batch_size_that_fits_is_proposed(monkeypatch: pytest.MonkeyPatch) -> None:
     taken = trial.Trial(32, 0.1, 0.1, 0, 32 * 10**6)
     monkeypatch.setattr(estimate, "try_batch", lambda work: taken)
-    monkeypatch.setattr(estimate, "free_memory", lambda device: 18 * 10**6)
+    monkeypatch.setattr(estimate, "free_on", lambda device: 18 * 10**6)
     [advice] = estimate_cost(plan(toy_network(), IMAGES, "fc")).advice
     assert advice.endswith("batch_size=8 fits.")  # takes 8 MB, less than half of what is free
 
@@ -171,7 +171,7 @@ def test_what_does_not_fit_is_not_chosen(room: int, chosen: int) -> None:
 
 
 def test_no_more_than_half_of_the_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trial, "free_memory", lambda device: 0)
+    monkeypatch.setattr(trial, "free_on", lambda device: 0)
     work = plan(toy_network(backend=slow(call=0.05)), IMAGES, "fc")
     timed = trial._timed
 

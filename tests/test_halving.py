@@ -21,7 +21,7 @@ from thingsvision.backends.toy import ToyBackend
 from thingsvision.errors import ThingsvisionError
 from thingsvision.extraction import extract_features
 from thingsvision.halving import Halving
-from thingsvision.memory import is_out_of_memory
+from thingsvision.memory_use import is_out_of_memory
 from thingsvision.store import STORES
 from thingsvision.testing import toy_network
 
@@ -168,7 +168,7 @@ LIMITED = """
 import resource, sys
 import numpy as np, torch
 import thingsvision as tv
-from thingsvision.memory import used_memory
+from thingsvision.memory_use import used_memory
 from pathlib import Path
 import re
 

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from .stimuli import StimulusSet, load_stimuli
     from .store import open_features
     from .store.convert import convert_features
+    from .streaming import stream_rdms
     from .texts import load_texts
     from .verification import verify_features
     from .version2 import get_extractor, get_extractor_from_model
@@ -94,6 +95,7 @@ _HOMES = {
     "plot_rdm_grid": "plotting",
     "read_sets": "report",
     "report_rsa": "report",
+    "stream_rdms": "streaming",
     "verify_features": "verification",
     "wrap_model": "zoo",
 }
@@ -147,6 +149,7 @@ __all__ = [
     "plot_rdm_grid",
     "read_sets",
     "report_rsa",
+    "stream_rdms",
     "verify_features",
     "wrap_model",
 ]

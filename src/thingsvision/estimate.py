@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .memory import free_memory
+from .memory_use import free_on
 from .store import STORES
 from .store.staged import StagedStore
 from .trial import Trial, try_batch
@@ -106,7 +106,7 @@ def estimate_cost(
     (9, 180, ())
     """
     device = work.network.backend.device
-    room = free_memory(device)
+    room = free_on(device)
     trial = try_batch(work) if measure else None
     n_bytes = work.n_bytes if out is None else _on_disk(work, format)
     free = None if out is None else _free_disk(Path(out).expanduser())

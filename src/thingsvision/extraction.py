@@ -128,7 +128,7 @@ def extract_features(
     with nullcontext() if out is None else hold(out), closing(sink):
         was_complete = sink.begin(work.request, work.provenance, work.stimuli)
         if not was_complete:
-            _run(work, sink, progress)
+            run([(work, sink)], progress)
             sink.finish()
         features = sink.read()
     if was_complete:
@@ -138,45 +138,61 @@ def extract_features(
     return FeatureSet({capture.address: features[capture.address] for capture in work.captures})
 
 
-def _run(work: Plan, sink: Sink, progress: bool | None) -> None:
-    """Send every batch that the sink lacks through the network."""
-    forward = choose_forward(work)
-    sink.note({"forward": forward.record})
-    run = Halving(forward.run)
-    starts = [start for start in work.starts if not sink.has(start)]
-    count = len(work.stimuli)
-    missing = sum(min(work.batch_size, count - start) for start in starts)
+def run(jobs: Sequence[tuple[Plan, Sink]], progress: bool | None = None) -> None:
+    """Send every batch that a sink lacks through its network; each image is decoded once.
+
+    Parameters
+    ----------
+    jobs : sequence of (Plan, Sink)
+        What to compute, and what takes it; sinks have begun. Several plans are of the same
+        stimuli, preprocessing, size and batches.
+    progress : bool, optional
+        Show a progress bar on standard error; by default in a terminal.
+    """
+    first, _ = jobs[0]
+    forwards = [choose_forward(work) for work, _ in jobs]
+    for forward, (_, sink) in zip(forwards, jobs, strict=True):
+        sink.note({"forward": forward.record})
+    runs = [Halving(forward.run) for forward in forwards]
+    starts = [start for start in first.starts if not all(sink.has(start) for _, sink in jobs)]
+    count = len(first.stimuli)
+    missing = sum(min(first.batch_size, count - start) for start in starts)
     is_first = True
     bar = tqdm(
-        total=count, initial=count - missing, unit=f" {work.stimuli.modality}s", dynamic_ncols=True,
-        disable=None if progress is None else not progress,
+        total=count, initial=count - missing, unit=f" {first.stimuli.modality}s",
+        dynamic_ncols=True, disable=None if progress is None else not progress,
     )  # fmt: skip
     # On the processor, decoding and the forward pass take turns: each can use all cores, and a
     # core that is missing holds up all threads of a forward pass.
-    ahead = 0 if work.network.backend.device == "cpu" else AHEAD
+    ahead = 0 if any(work.network.backend.device == "cpu" for work, _ in jobs) else AHEAD
     batches = load_batches(
-        work.stimuli, work.network.preprocessing, work.size, work.batch_size, starts, ahead
+        first.stimuli, first.network.preprocessing, first.size, first.batch_size, starts, ahead
     )
     # Closed here, not when an error's traceback is let go: the threads end with the loop.
     odd: dict[str, list[int]] = {}
-    with bar, closing(batches), _telling(odd, work.stimuli):
+    with bar, closing(batches), _telling(odd, first.stimuli):
         for batch in batches:
-            if is_first:
-                # One image to the end: every module must answer, as often as surveyed. A copy,
-                # since a network may work in place on what it is given.
-                forward.run(batch.inputs[:1].copy(), work.seed, full=True)
-                is_first = False
-            known = dict(run.parts)
-            arrays = run(batch.inputs, (work.seed + batch.start) % 2**32, batch.start)
-            if run.parts != known:
-                sink.note({"parts": run.parts})
             failed = [row for row, d in enumerate(batch.digests) if isinstance(d, Failure)]
-            for address, array in arrays.items():
-                if len(rows := np.setdiff1d(_not_finite(array), failed)):
-                    odd.setdefault(address, []).extend((batch.start + rows).tolist())
-            if failed:
-                arrays = {address: _blanked(array, failed) for address, array in arrays.items()}
-            sink.write(batch.start, arrays, work.axes, batch.digests)
+            for forward, halving, (work, sink) in zip(forwards, runs, jobs, strict=True):
+                if sink.has(batch.start):
+                    continue
+                if is_first:
+                    # One image to the end: every module must answer, as often as surveyed. A
+                    # copy, since a network may work in place on what it is given.
+                    forward.run(batch.inputs[:1].copy(), work.seed, full=True)
+                inputs = batch.inputs if len(jobs) == 1 else batch.inputs.copy()
+                known = len(halving.parts), halving.rows
+                arrays = halving(inputs, (work.seed + batch.start) % 2**32, batch.start)
+                if known != (len(halving.parts), halving.rows):
+                    sink.note({"parts": halving.parts})
+                name = "" if len(jobs) == 1 else f"{work.network.name} "
+                for address, array in arrays.items():
+                    if len(rows := np.setdiff1d(_not_finite(array), failed)):
+                        odd.setdefault(name + address, []).extend((batch.start + rows).tolist())
+                if failed:
+                    arrays = {address: _blanked(array, failed) for address, array in arrays.items()}
+                sink.write(batch.start, arrays, work.axes, batch.digests)
+            is_first = False
             bar.update(len(batch.inputs))
 
 

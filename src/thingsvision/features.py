@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .arrays import as_array, is_table, labels_of
 from .errors import InvalidArgument, MismatchError, counted, listing, several, unknown
 from .interop.methods import FeatureSetInterop, FeaturesInterop
 
@@ -210,8 +211,9 @@ def as_features(
 
     Parameters
     ----------
-    data : Features, FeatureSet of one module, or array, shape (n_stimuli, ...)
-        A plain array has no ids.
+    data : Features, FeatureSet of one module, table, or array, shape (n_stimuli, ...)
+        A plain array has no ids. A table of pandas has those of its index, or of a column
+        ``id``, see `Features.from_pandas`; none if its rows are only numbered.
 
     Returns
     -------
@@ -224,4 +226,19 @@ def as_features(
         data = data.only
     if isinstance(data, Features):
         return np.asarray(data), data.ids
-    return np.asarray(data), None
+    if hasattr(data, "dissimilarities"):
+        raise InvalidArgument(
+            f"{data!r} holds dissimilarities of pairs, not features. Give the features it was made "
+            "of; or compare it with other RDMs by compare_rdms(a, b)."
+        )
+    if is_table(data):
+        return _of_table(data)
+    return as_array(data, "The array"), None
+
+
+def _of_table(table: Any) -> tuple[NDArray[Any], tuple[str, ...] | None]:
+    if "id" in table.columns or labels_of(table) is not None:
+        features = Features.from_pandas(table)
+        return np.asarray(features), features.ids
+    numbered = Features.from_pandas(table.set_axis([str(row) for row in range(len(table))]))
+    return np.asarray(numbered), None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -115,13 +115,21 @@ def _walk(
         path = f"{inside}{entry.name}"
         if entry.name.startswith(".") or entry.name.lower() in LITTER:
             yield path, False
-        elif entry.is_dir():
+        elif _is(entry.is_dir):
             yield from _walk(root, f"{path}/", (*around, real), problems)
         else:
             # A link to nowhere counts as an image, so that it is reported as one that is missing;
             # a pipe or a device does not, since reading it could wait for ever.
-            is_file = entry.is_file() or entry.is_symlink()
+            is_file = _is(entry.is_file) or entry.is_symlink()
             yield path, is_file and PurePosixPath(path).suffix.lower() in SUFFIXES
+
+
+def _is(question: Callable[[], bool]) -> bool:
+    """Ask, and take a link that leads to itself, which cannot be followed, for a no."""
+    try:
+        return question()
+    except OSError:
+        return False
 
 
 def is_unicode(name: str) -> bool:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import ThingsvisionError, counted
-from .memory import is_out_of_memory
+from .memory_use import is_out_of_memory
 
 log = logging.getLogger("thingsvision")
 

@@ -235,7 +235,7 @@ def _up_to(max_pixels: int) -> Iterator[None]:
 
     Meanwhile `_check_header` holds the limit that was asked for.
     """
-    if max_pixels <= MAX_PIXELS:
+    if max_pixels == MAX_PIXELS:
         yield
         return
     with _lifting:

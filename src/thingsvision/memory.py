@@ -1,120 +1,82 @@
-"""Memory: how much there is, how much is taken, and what its end looks like."""
+"""How much memory work may take: what the user says, or half of what is free."""
 
 from __future__ import annotations
 
+import os
 import re
-import sys
-import threading
-from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
-STATUS, SYSTEM = Path("/proc/self/status"), Path("/proc/meminfo")
-# Limit and use of a container, in the two versions of control groups.
-LIMITS = (
+from .errors import InvalidArgument
+
+UNITS = {"": 1, "B": 1, "KB": 2**10, "MB": 2**20, "GB": 2**30, "TB": 2**40}
+_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?i?B?)\s*", re.IGNORECASE)
+_MEMINFO = Path("/proc/meminfo")
+# What a container may take, and takes: of version 2, and of version 1.
+_CONTAINERS = (
     ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
     ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
 )
-# Seconds between two readings of what a process takes.
-EVERY = 0.005
-
-# Errors by the names of their classes, since their libraries need not be here, and by what the
-# others say: PyTorch on the processor and on Metal, JAX.
-NAMES = {"MemoryError", "OutOfMemoryError", "ResourceExhaustedError"}
-WORDS = re.compile(
-    r"not enough memory|out of memory|can't allocate memory|cannot allocate memory"
-    r"|RESOURCE_EXHAUSTED|failed to allocate memory", re.IGNORECASE,
-)  # fmt: skip
+UNKNOWN = 2 * UNITS["GB"]  # where the system does not tell
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Tell an error that says that memory does not suffice, in any framework.
-
-    Examples
-    --------
-    >>> is_out_of_memory(MemoryError()), is_out_of_memory(RuntimeError("shapes differ"))
-    (True, False)
-    """
-    if any(kind.__name__ in NAMES for kind in type(error).__mro__):
-        return True
-    return isinstance(error, (RuntimeError, OSError)) and bool(WORDS.search(str(error)))
-
-
-def free_memory(device: str = "cpu") -> int | None:
-    """Count the bytes that can be had: of the system, its container, or a CUDA device.
-
-    Returns
-    -------
-    int or None
-        None where it cannot be told.
-    """
-    torch = sys.modules.get("torch")
-    if device.startswith("cuda") and torch is not None:
-        return int(torch.cuda.mem_get_info(device)[0])
-    found = []
-    with suppress(OSError, TypeError):
-        match = re.search(r"MemAvailable:\s+(\d+) kB", SYSTEM.read_text())
-        found.append(int(match[1]) * 1024)  # type: ignore[index]
-    for limit, used in LIMITS:
-        with suppress(OSError, ValueError):  # "max" is no limit
-            found.append(int(Path(limit).read_text()) - int(Path(used).read_text()))
-    return max(0, min(found)) if found else None
-
-
-def used_memory(device: str = "cpu") -> int | None:
-    """Count the bytes that this process takes now; None where it cannot be told."""
-    torch = sys.modules.get("torch")
-    if device.startswith("cuda") and torch is not None:
-        return int(torch.cuda.memory_reserved(device))
-    with suppress(OSError, TypeError):
-        match = re.search(r"VmRSS:\s+(\d+) kB", STATUS.read_text())
-        return int(match[1]) * 1024  # type: ignore[index]
-    return None
-
-
-class PeakMemory:
-    """Watches what this process takes while something runs.
+def read_memory(memory: int | str | None) -> int:
+    """Read an amount of memory.
 
     Parameters
     ----------
-    device : str
-        Where it computes.
+    memory : int, str or None
+        Bytes, or ``"2GB"``, ``"500 MB"`` (1 GB is 2³⁰ bytes). None is half of what is free now.
 
-    Attributes
-    ----------
-    before, peak : int or None
-        Bytes; None where it cannot be told.
+    Returns
+    -------
+    int
+        Bytes.
+
+    Raises
+    ------
+    InvalidArgument
+        If it is no amount of memory.
 
     Examples
     --------
-    >>> with PeakMemory() as memory:
-    ...     data = bytes(10**7)
-    >>> memory.peak is None or memory.peak >= memory.before
-    True
+    >>> read_memory("1.5GB"), read_memory(1000)
+    (1610612736, 1000)
     """
+    if memory is None:
+        return free_memory() // 2
+    match = _SIZE.fullmatch(str(memory))
+    unit = match[2].upper().replace("I", "") if match else "?"
+    unit = f"{unit}B" if unit in ("K", "M", "G", "T") else unit
+    if isinstance(memory, bool) or match is None or unit not in UNITS or not float(match[1]):
+        raise InvalidArgument(
+            f"memory={memory!r} is no amount of memory. Give bytes, or a number with its unit, "
+            "such as '2GB' or '500MB'."
+        )
+    return int(float(match[1]) * UNITS[unit])
 
-    def __init__(self, device: str = "cpu") -> None:
-        self._device = device
-        self._stop = threading.Event()
-        self.before: int | None = None
-        self.peak: int | None = None
 
-    def __enter__(self) -> PeakMemory:
-        self.before = self.peak = used_memory(self._device)
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-        self._thread.start()
-        return self
+def free_memory() -> int:
+    """Find the bytes of memory that are free, in the container if there is one."""
+    found = [_of_system(), *(_of_container(Path(most), Path(now)) for most, now in _CONTAINERS)]
+    return max(2**20, min((n for n in found if n is not None), default=UNKNOWN))
 
-    def __exit__(self, *_: Any) -> None:
-        self._stop.set()
-        self._thread.join()
-        self._look()
 
-    def _watch(self) -> None:
-        while not self._stop.wait(EVERY):
-            self._look()
+def _of_system() -> int | None:
+    try:
+        match = re.search(r"MemAvailable:\s+(\d+) kB", _MEMINFO.read_text(encoding="ascii"))
+        if match:
+            return int(match[1]) * 1024
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
+    except (OSError, ValueError, AttributeError):
+        pass
+    try:  # macOS: what is free is not told; half of all is a guess on the safe side
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    except (OSError, ValueError, AttributeError):
+        return None
 
-    def _look(self) -> None:
-        now = used_memory(self._device)
-        if now is not None:
-            self.peak = max(now, self.peak or 0)
+
+def _of_container(most: Path, now: Path) -> int | None:
+    try:
+        return int(most.read_text()) - int(now.read_text())
+    except (OSError, ValueError):  # there is none, or its limit is "max"
+        return None

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .arrays import as_array, is_table, labels_of
 from .errors import InvalidArgument, listing, unknown
 from .response_images import IMAGES, is_image, load_image, read_images, stem
 
@@ -73,7 +74,15 @@ def read_responses(source: Any, mask: Mask = None, variable: str | None = None) 
     """
     paths = _paths(source)
     if paths is None:
-        return Found(np.asarray(source), masked=_as_mask(mask), provenance={"file": None})
+        masked, provenance = _as_mask(mask), {"file": None}
+        if is_table(source):
+            table = source.set_index("id") if "id" in source.columns else source
+            names = tuple(str(name) for name in table.columns)
+            return Found(
+                as_array(table, "This table"), ids=labels_of(table), masked=masked,
+                target_names=names if masked is None else None, provenance=provenance,
+            )  # fmt: skip
+        return Found(as_array(source, "This array"), masked=masked, provenance=provenance)
     absent = [str(path) for path in paths if not path.is_file()]
     if absent:
         raise InvalidArgument(f"There is no file {listing(absent)}.")

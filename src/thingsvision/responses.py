@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .arrays import is_table
 from .errors import InvalidArgument, ThingsvisionWarning, counted, listing, several
 from .features import Features
 from .reliability import split_half_reliability
@@ -234,6 +235,8 @@ def load_responses(
     """
     found = read_responses(source, mask, variable)
     array = found.array
+    if is_table(source) and axes is not None and tuple(axes)[:1] != ("stimulus",):
+        found = replace(found, ids=None, target_names=None)  # its rows are no stimuli
     if isinstance(ids, str | Path):
         ids = read_ids(Path(ids))
     if ids is not None and found.ids is not None and list(ids) != list(found.ids):
@@ -284,6 +287,8 @@ def _three_axes(array: NDArray[Any], axes: Sequence[str] | None, name: str) -> N
     """Bring an array to (n_stimuli, n_repeats, n_targets)."""
     if array.dtype.kind not in "biuf":
         raise InvalidArgument(f"{name} holds {array.dtype}, not real numbers.")
+    if not array.size:
+        raise InvalidArgument(f"{name} has shape {array.shape}: it holds no responses.")
     if axes is None:
         axes = {1: ("stimulus",), 2: ("stimulus", "target")}.get(array.ndim)
         if axes is None:

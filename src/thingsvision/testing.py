@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Float32
 from numpy.typing import NDArray
 
-from .backends.base import Backend, Capture, Survey
+from .backends.base import Backend, Capture, FastBackend, Survey
 from .backends.toy import ToyBackend, ToyNetwork
 from .errors import ModuleError, StoreError, UnknownName
 from .preprocessing import Preprocessing
@@ -121,6 +121,10 @@ def check_backend(backend: Backend, model: Any, size: tuple[int, int]) -> None:
     _same(flattened, flat, 0, "the reduction 'flatten'")
     _check_refusal(lambda: run([_impossible(captures[0])], full=True))
     _same(together, run(captures), 0, "an error in the run before")
+    if isinstance(backend, FastBackend):
+        way = backend.faster(model, batch[:1].copy(), captures)
+        _same(together, run(captures, way=way), TOLERANCE, "the faster way")
+        _same(together, run(captures), 0, "a run on the faster way before")
     assert backend.digest(model) == weights, "The weights have changed."
     assert backend.modules(model, size) == survey, "A second survey differs from the first."
     assert _random_states() == states, "The global random state has changed."

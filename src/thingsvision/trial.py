@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from .batches import load_batches
 from .forward import Forward, choose_forward
-from .memory import PeakMemory, free_memory, is_out_of_memory
+from .memory_use import PeakMemory, free_on, is_out_of_memory
 
 if TYPE_CHECKING:
     from .planning import Plan
@@ -129,7 +129,7 @@ def choose_batch_size(work: Plan, patience: float = PATIENCE) -> int:
         if each * GAIN > fastest:
             break
         best, fastest = len(inputs), each
-        free = free_memory(work.network.backend.device)
+        free = free_on(work.network.backend.device)
         is_large = trial.growth is not None and free is not None and 2 * trial.growth > SHARE * free
         slow = perf_counter() - begun + 2 * trial.forward > patience
         if is_large or slow or len(inputs) == count:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from thingsvision.errors import WeightsError
 from thingsvision.rsa.rdm import RDM
 
 from .conftest import Run
@@ -72,3 +73,22 @@ def test_a_network_that_fails_is_named_and_the_rest_is_done(run: Run, human: np.
                "human=human.npy", "--by-position", "--bootstrap", 20, "-o", "out")  # fmt: skip
     assert done.code == 1 and "alexnett" in done.err
     assert len(done.out.splitlines()) == 2
+
+
+def test_words_of_the_function_are_told_as_options(run: Run, human: np.ndarray) -> None:
+    line = ("rsa", NETWORK, "--images", "images", "--reference", "human=human.npy",
+            "--by-position", "-o", "out")  # fmt: skip
+    done = run(*line, "--bootstrap", 1)
+    assert done.code == 1 and "n_resamples= is --bootstrap" in " ".join(done.err.split())
+
+
+def test_random_weights_are_offered_where_trained_ones_cannot_be_had(
+    run: Run, human: np.ndarray, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise WeightsError("No network.")
+
+    monkeypatch.setattr("thingsvision.report.models.load_model", fail)
+    done = run("rsa", "torchvision/alexnet", "--images", "images", "--reference",
+               "human=human.npy", "--by-position", "-o", "out")  # fmt: skip
+    assert done.code == 1 and "random:torchvision/alexnet takes random weights" in done.err

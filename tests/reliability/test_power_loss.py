@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -58,45 +59,47 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
+def dying(out: Path, format: str, death: int) -> Disk:
+    """Extract until the power fails: at a forward pass or, after the last, between two arrays."""
+    passes: list[int] = []
+    run, complete = ToyBackend.run, STORES[format].complete
+    seconds = count()
+
+    def at_a_pass(self: Any, *args: Any, **options: Any) -> Any:
+        passes.append(1)
+        if len(passes) == death:
+            raise PowerFailure
+        return run(self, *args, **options)
+
+    def at_the_end(self: Any, *args: Any) -> None:
+        if not passes:
+            raise PowerFailure
+        passes.clear()
+        complete(self, *args)
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(PowerFailure):
+        disk = Disk(patch)
+        patch.setattr(base, "monotonic", lambda: next(seconds))
+        patch.setattr(base, "SYNC_SECONDS", 4)  # readings of the clock: a few batches
+        patch.setattr(base.Store, "close", lambda self: self.release())
+        patch.setattr(ToyBackend, "run", at_a_pass)
+        patch.setattr(STORES[format], "complete", at_the_end)
+        extract(out, format)
+    return disk
+
+
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="this system has no /proc/self/fd")
 @pytest.mark.parametrize("spared", [records.PROGRESS, "nothing"])
 @pytest.mark.parametrize("format", FORMATS)
-def test_the_same_command_gives_the_same_bytes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format: str, spared: str
-) -> None:
+def test_the_same_command_gives_the_same_bytes(tmp_path: Path, format: str, spared: str) -> None:
     extract(tmp_path / "whole", format)
     wanted = contents(tmp_path / "whole")
     went_on = 0
     for death in range(1, BATCHES + 3):
         out = tmp_path / f"{death}"
-        passes, listed = [], []
-        run, complete = ToyBackend.run, STORES[format].complete
-
-        def dying(self: Any, *args: Any, **options: Any) -> Any:
-            passes.append(1)
-            if len(passes) == death:
-                raise PowerFailure
-            return run(self, *args, **options)
-
-        def at_the_end(self: Any, *args: Any) -> None:
-            if len(passes) < death:  # between two arrays
-                passes.extend([1] * death)
-            elif passes:
-                raise PowerFailure
-            complete(self, *args)
-
-        with monkeypatch.context() as patch, pytest.raises(PowerFailure):
-            disk = Disk(patch)
-            seconds = iter(range(1000))
-            patch.setattr(base, "monotonic", lambda: next(seconds))
-            patch.setattr(base, "SYNC_SECONDS", 4)  # readings of the clock: a few batches
-            patch.setattr(base.Store, "close", lambda self: self.release())
-            patch.setattr(ToyBackend, "run", dying)
-            patch.setattr(STORES[format], "complete", at_the_end)
-            extract(out, format)
+        disk = dying(out, format, death)
         disk.fail(out, spared)
-        listed = records.read_progress(out)
-        went_on += len(listed) > 0
+        went_on += len(records.read_progress(out)) > 0
         extract(out, format)
         assert contents(out) == wanted, death
     # progress.txt itself is not forced: it is only believed where it is whole.

@@ -77,6 +77,18 @@ def test_pwcca_weights_variates_by_what_they_account_for() -> None:
     assert cca(x, x, weighted=True) == pytest.approx(1, abs=1e-10)
 
 
+def test_pwcca_is_its_definition() -> None:
+    x, y = (one - one.mean(axis=0) for one in pair(7, n=200, p=6, q=4))
+    # Directions from the generalised eigenproblem, instead of bases and their singular values.
+    squared, directions = eigh(x.T @ y @ np.linalg.solve(y.T @ y, y.T @ x), x.T @ x)
+    variates = x @ directions[:, -4:]
+    variates /= np.linalg.norm(variates, axis=0)
+    weights = np.abs(variates.T @ x).sum(axis=1)
+    expected = weights @ np.sqrt(squared[-4:]) / weights.sum()
+    assert cca(x, y, weighted=True) == pytest.approx(expected, rel=1e-10)
+    assert cca(y, x, weighted=True) != pytest.approx(expected, abs=1e-4)
+
+
 def test_the_bias_of_unrelated_activations_is_as_stated() -> None:
     rng = np.random.default_rng(4)
     n, p, q = 30, 5, 3
@@ -95,8 +107,9 @@ def test_too_few_stimuli_are_refused_or_warned_of() -> None:
         cca(rng.normal(size=(8, 20)), rng.normal(size=(8, 2)))
     with pytest.warns(ThingsvisionWarning, match="3 canonical correlations are 1"):
         assert cca(rng.normal(size=(8, 5)), rng.normal(size=(8, 5))) > 0.6
-    with pytest.raises(InvalidArgument, match=r"variance is 2"):
-        cca(rng.normal(size=(30, 5)), rng.normal(size=(30, 5)), variance=2)
+    for variance in (2, 0, True, "0.99"):
+        with pytest.raises(InvalidArgument, match=rf"variance is {variance!r}; it is above 0"):
+            cca(rng.normal(size=(30, 5)), rng.normal(size=(30, 5)), variance=variance)
 
 
 def test_features_are_joined_by_id() -> None:

@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -138,14 +138,6 @@ class TorchBackend:
         """
         if not captures:
             return {}
-        if way.rows and len(batch) > way.rows:
-            parts = [batch[start : start + way.rows] for start in range(0, len(batch), way.rows)]
-            few = replace(way, rows=None)
-            results = [
-                self.run(model, part, captures, reductions, seed=seed, full=full, way=few)
-                for part in parts
-            ]
-            return {c.address: np.concatenate([r[c.address] for r in results]) for c in captures}
         found, calls = self._forward(model, batch, captures, reductions, seed, full, way, None)
         check_found(captures, found, calls if full else None)
         return {c.address: _to_numpy(found[c.address]) for c in captures}
@@ -214,7 +206,8 @@ class TorchBackend:
             )
         # Of several elements of one output the last one hooked stops the pass.
         deepest = max(reversed(captures), key=lambda capture: (capture.order, not capture.is_input))
-        found: dict[str, Tensor] = {}
+        rows = len(batch) if full else way.rows or len(batch)
+        parts: list[dict[str, Tensor]] = []
         calls: Counter[str] = Counter()
         with ExitStack() as stack:
             stack.enter_context(left_as_found(model))
@@ -223,20 +216,25 @@ class TorchBackend:
                 model.to(self.device)
             if watch is not None:
                 stack.enter_context(watch.over(model, captures))
-            for capture in captures:
-                reduce = reductions.get(capture.address)
-                stop = capture is deepest and not full
-                stack.enter_context(
-                    copied(model, capture, found, len(batch), reduce=reduce, stop=stop)
-                )
             if full:
                 for name in {capture.module for capture in captures}:
                     stack.enter_context(counted(model, name, calls))
-            images = self._placed(self._moved(batch, model), not way.channels_last)
-            # The way ends after the pass was stopped, and checks its course.
-            with way.taken(self.device), suppress(Stop):
-                model(images)
-        return found, calls
+            for start in range(0, len(batch), rows):
+                part = batch[start : start + rows]
+                found: dict[str, Tensor] = {}
+                with ExitStack() as hooks:
+                    for capture in captures:
+                        reduce = reductions.get(capture.address)
+                        stop = capture is deepest and not full
+                        hooks.enter_context(
+                            copied(model, capture, found, len(part), reduce=reduce, stop=stop)
+                        )
+                    images = self._placed(self._moved(part, model), not way.channels_last)
+                    # The way ends after the pass was stopped, and checks its course.
+                    with way.taken(self.device), suppress(Stop):
+                        model(images)
+                parts.append(found)
+        return _joined(parts), calls
 
     def place(self, images: Float32[np.ndarray, "n_stimuli height width 3"]) -> Tensor:
         """Turn preprocessed images into the tensor that a network takes.
@@ -348,6 +346,14 @@ def choose_device(device: str) -> str:
 def as_tensor(array: NDArray[Any]) -> Tensor:
     """Give an array as a tensor in the processor's memory."""
     return torch.from_numpy(np.ascontiguousarray(array))
+
+
+def _joined(parts: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Join the rows of the parts of a batch; a module that gave nothing in one gave nothing."""
+    if len(parts) == 1:
+        return dict(parts[0])
+    given = [address for address in parts[0] if all(address in part for part in parts)]
+    return {address: torch.cat([part[address] for part in parts]) for address in given}
 
 
 def _to_numpy(value: Tensor) -> NDArray[Any]:

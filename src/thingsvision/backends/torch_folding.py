@@ -29,6 +29,8 @@ from .torch_survey import first_input, leaves
 # Other classes, also those derived of these, may do something of their own.
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+# timm's batch norm goes on with two modules of its own.
+WITH_ACTIVATION = ("timm.layers.norm_act", "BatchNormAct2d")
 # Folded weights are copies. Beyond this many bytes of them, batch norms are left as they are.
 MOST_BYTES = 256 << 20
 
@@ -91,7 +93,7 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
             for module in model.modules():
                 if isinstance(module, _ConvNd) and type(module) in CONVOLUTIONS:
                     self._follow_convolution(module, stack)
-                if isinstance(module, _BatchNorm) and type(module) in NORMS:
+                if isinstance(module, _BatchNorm) and _is_known(module):
                     self._follow_norm(module, stack)
             # After the others, so that the output of a convolution is known when it is barred.
             for capture in captures:
@@ -208,7 +210,7 @@ def folded(folds: Sequence[Fold]) -> Iterator[None]:
                 return coming[fold]
             if coming.pop(fold, None) is not given:
                 raise _other_course()
-            return given
+            return _rest_of(fold.norm, given)
 
         return forward
 
@@ -244,6 +246,19 @@ def _is_same(tensor: Tensor, other: Tensor, version: int) -> bool:
 def _is_plain_convolution(module: _ConvNd) -> bool:
     # Anything that others have hung onto a module may look at it, or change it.
     return _is_untouched(module) and "weight" in module._parameters
+
+
+def _is_known(norm: _BatchNorm) -> bool:
+    kind = type(norm)
+    return kind in NORMS or (kind.__module__, kind.__qualname__) == WITH_ACTIVATION
+
+
+def _rest_of(norm: _BatchNorm, normed: Tensor) -> Tensor:
+    """Do what a batch norm does after it has normed."""
+    if type(norm) in NORMS:
+        return normed
+    rest: Tensor = norm.act(norm.drop(normed))  # type: ignore[operator]
+    return rest
 
 
 def _is_plain_norm(module: _BatchNorm) -> bool:

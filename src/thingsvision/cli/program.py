@@ -158,11 +158,12 @@ def _trace(ctx: click.Context) -> None:
 def _as_options(ctx: click.Context, message: str) -> str:
     """Say which options of the verb the arguments are that a message of a function names."""
     verb = main.get_command(ctx, ctx.invoked_subcommand or "")
+    words = {**OTHERWISE, **getattr(verb, "words", {})}
     said = []
     for param in verb.params if verb else ():
         option = max(param.opts, key=len)
-        argument = OTHERWISE.get(option, f"{param.name}=")
-        if option.startswith("--") and re.search(rf"\b{argument}", message):
+        argument = words.get(option, f"{param.name}=")
+        if argument and option.startswith("--") and re.search(rf"\b{argument}", message):
             said.append(f"{argument} is {option}")
     return f"\nOn the command line, {', '.join(said)}." if said else ""
 

@@ -12,7 +12,8 @@ import click
 
 from .extract import shown_path
 from .output import show_table
-from .verb import Verb, table_options
+from .rdm_network import AGAIN, network_options, refuse_network_options, stream
+from .verb import AFTER_INTERRUPT, Verb, table_options
 
 if TYPE_CHECKING:
     from ..features import FeatureSet
@@ -26,17 +27,21 @@ if TYPE_CHECKING:
         "thingsvision rdm out -o rdms --dissimilarity euclidean",
         "thingsvision rdm out -o wide --dissimilarity gaussian --bandwidth 100",
         "thingsvision rdm out -m blocks.5 --plot photos.png --images images",
+        "thingsvision rdm torchvision/alexnet images -m '*' -o all-rdms --random",
+        "thingsvision rdm torchvision/alexnet images -m output -o two --random --model "
+        "torchvision/squeezenet1_1@features.1?",
     ),
 )
-@click.argument("folder", metavar="DIR", type=click.Path())
+@click.argument("source", metavar="DIR|NETWORK", type=click.Path())
+@click.argument("images_of_network", metavar="[IMAGES]", required=False, type=click.Path())
 @click.option(
     "-m",
     "--module",
     "modules",
     multiple=True,
     metavar="MODULE",
-    help="One of the modules in DIR; may be given several times and hold * and ?. "
-    "All of them by default.",
+    help="One of the modules in DIR, or of the network; may be given several times and hold * and "
+    "?. Of DIR all of them by default.",
 )
 @click.option(
     "--dissimilarity",
@@ -93,9 +98,14 @@ if TYPE_CHECKING:
     help="Folder of the photographs, or HDF5 file, to show them along the figure's edges.",
 )
 @click.option("--dataset", metavar="NAME", help="Name of the images, if --images is an HDF5 file.")
+@network_options
 @table_options
+@click.pass_context
 def rdm(
-    folder: str,
+    ctx: click.Context,
+    /,
+    source: str,
+    images_of_network: str | None,
     modules: tuple[str, ...],
     dissimilarity: str,
     bandwidth: float | None,
@@ -108,53 +118,89 @@ def rdm(
     images: str | None,
     dataset: str | None,
     style: str | None,
+    **options: Any,
 ) -> None:
-    """Compute the RDMs of the activations in DIR.
+    """Compute the RDMs of the activations in DIR, or of those of NETWORK for IMAGES.
 
-    DIR is what 'thingsvision extract' wrote. Without -o and --plot the RDMs are only summed up.
+    DIR is what 'thingsvision extract' wrote. With NETWORK and IMAGES, as 'thingsvision extract'
+    takes them, activations are not kept: one pass gives the RDMs of all modules, in bounded memory.
+    Without -o and --plot the RDMs are only summed up.
     """
     if images is not None and plot is None:
         raise click.UsageError("--images shows photographs in a figure; say which with --plot.")
+    if images_of_network is not None:
+        if repeats is not None or covariance is not None:
+            raise click.UsageError(
+                "--repeats and --covariance need all activations at once: write them first, with "
+                "thingsvision extract … -o DIR, and give DIR."
+            )
+        ctx.meta[AFTER_INTERRUPT] = AGAIN
+        rows, n_failed = stream(
+            source, images_of_network, modules, options, dissimilarity=dissimilarity, nan=nan,
+            drop_failed=drop_failed, out=out, plot=plot, photographs=images, dataset=dataset,
+            bandwidth=bandwidth,
+        )  # fmt: skip
+        before = ["model"] if options["others"] else []
+        _show(rows, style, before, ["projected"] if options["project"] else [])
+        if n_failed:
+            ctx.exit(1)
+        return
+    refuse_network_options(ctx)
     if dataset is not None and images is None:
         raise click.UsageError("--dataset names the images in an HDF5 file; give it as --images.")
     from ..rsa.rdm import compute_rdm
     from ..store import open_features
 
-    features = open_features(folder)
+    features = open_features(source)
     names = _chosen(features, modules)
     files = targets("--out", out, names, ".npz")
     plots = targets("--plot", plot, names, ".png")
-    options: dict[str, Any] = {"bandwidth": bandwidth, "covariance": covariance}
+    given: dict[str, Any] = {"bandwidth": bandwidth, "covariance": covariance}
     if repeats is not None:
-        options |= labels(Path(repeats), features[names[0]].ids)
-    options = {option: value for option, value in options.items() if value is not None}
+        given |= labels(Path(repeats), features[names[0]].ids)
+    given = {option: value for option, value in given.items() if value is not None}
     rows = []
     for name in names:
         path = files.get(name)
         streamed = path if path is not None and path.suffix == ".npy" else None
         result = compute_rdm(
-            features[name], dissimilarity, nan=nan, drop_failed=drop_failed, out=streamed, **options
+            features[name], dissimilarity, nan=nan, drop_failed=drop_failed, out=streamed, **given
         )
         if path is not None and streamed is None:
             result.save(path)
         if name in plots:
             draw(result, plots[name], images, dataset)
-        values = result.dissimilarities
-        rows.append(
-            {
-                "module": name,
-                "stimuli": len(result),
-                "least": float(values.min()),
-                "mean": float(values.mean(dtype="float64")),
-                "most": float(values.max()),
-                "dissimilarity": dissimilarity,
-                "file": shown_path(files[name]) if name in files else "",
-                "figure": shown_path(plots[name]) if name in plots else "",
-            }
-        )
+        rows.append(record(result, name, path, plots.get(name)))
+    _show(rows, style)
+
+
+def record(
+    rdm: RDM, module: str, path: Path | None, figure: Path | None, model: str | None = None
+) -> dict[str, Any]:
+    """Sum an RDM up in a row of the table."""
+    values = rdm.dissimilarities
+    return {
+        **({} if model is None else {"model": model}),
+        "module": module,
+        "stimuli": len(rdm),
+        "least": float(values.min()),
+        "mean": float(values.mean(dtype="float64")),
+        "most": float(values.max()),
+        "dissimilarity": rdm.dissimilarity,
+        "file": "" if path is None else shown_path(path),
+        "figure": "" if figure is None else shown_path(figure),
+    }
+
+
+def _show(
+    rows: Sequence[dict[str, Any]],
+    style: str | None,
+    before: Sequence[str] = (),
+    after: Sequence[str] = (),
+) -> None:
     paths = [column for column in ("file", "figure") if any(row[column] for row in rows)]
-    columns = ("module", "stimuli", "least", "mean", "most", *paths)
-    show_table(rows, style, columns=columns, cut=paths)
+    columns = (*before, "module", "stimuli", "least", "mean", "most", *after, *paths)
+    show_table(rows, style, columns=columns, cut=[*paths, *before])
 
 
 def labels(path: Path, ids: Sequence[str]) -> dict[str, list[str]]:

@@ -32,6 +32,12 @@ def read_references(
 
 @click.command(
     cls=Verb,
+    words={
+        "--random": "",
+        "--bootstrap": "n_resamples=",
+        "--clusters": "n_clusters=",
+        "--drawn": "n_drawn=",
+    },
     examples=(
         "thingsvision rsa torchvision/alexnet --random --dataset objects92 -o figure2",
         "thingsvision rsa 'torchvision/alexnet@features.*' --dataset objects92 -o out",

@@ -77,12 +77,17 @@ def join(features: AnyFeatures, responses: AnyResponses, by_position: bool = Fal
     answers = _checked_responses(answers)
     if ids is not None:
         _refuse_doubled(ids, "Responses")
+    if answers.ndim == 0:
+        raise InvalidArgument(f"The responses are {_kind(responses)}, not an array of numbers.")
     laid_out, models, joined = {}, {}, "id"
     for name, item in modules.items():
         array, own = as_features(item)
         if own is not None:
             _refuse_doubled(own, f"Features of {name!r}")
         label = f"features of {name!r}" if name else "the features"
+        if array.ndim == 0:
+            what = f"{label[0].upper()}{label[1:]}"
+            raise InvalidArgument(f"{what} are {_kind(item)}, not an array (n_stimuli, …).")
         rows = _rows(own, ids, len(array), len(answers), label, by_position)
         joined = "position" if own is None or ids is None else joined
         laid_out[name] = _checked_features(
@@ -105,6 +110,10 @@ def join(features: AnyFeatures, responses: AnyResponses, by_position: bool = Fal
         None if about is None else about.target_names,
         None if about is None else about.reliability,
     )  # fmt: skip
+
+
+def _kind(data: Any) -> str:
+    return repr(data) if data is None or isinstance(data, str) else f"a {type(data).__name__}"
 
 
 def _modules(features: AnyFeatures) -> Mapping[str, Any]:

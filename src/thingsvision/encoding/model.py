@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..arrays import as_numbers
 from ..errors import InvalidArgument, ThingsvisionWarning, counted, listing, unknown
 from ..folds import Splitting, groups_of, split
 from ..optional import expect
@@ -215,7 +216,7 @@ def _reliability(
 ) -> NDArray[np.float64] | None:
     if given is None:
         return known
-    values = np.asarray(given, np.float64)
+    values = as_numbers(given, "reliability")
     if values.ndim == 0:
         values = np.full(n_targets, float(values))
     if values.shape != (n_targets,) or np.nanmax(values, initial=0) > 1 + 1e-9:
@@ -229,7 +230,7 @@ def _reliability(
 def _penalties(alphas: ArrayLike | None) -> NDArray[np.float64] | None:
     if alphas is None:
         return None
-    values = np.unique(np.atleast_1d(np.asarray(alphas, np.float64)))
+    values = np.unique(np.atleast_1d(as_numbers(alphas, "alphas")))
     if not len(values) or not (np.isfinite(values) & (values > 0)).all():
         raise InvalidArgument(f"alphas are {alphas!r}; penalties are numbers above zero.")
     return values

@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+
+from ..arrays import as_numbers
+from ..errors import InvalidArgument
 
 ROUNDING = 1e-12  # variances below this share of the mean square are rounding
 
 
-def pearson_score(
-    measured: Float[np.ndarray, "n_stimuli n_targets"],
-    predicted: Float[np.ndarray, "n_stimuli n_targets"],
-) -> Float[np.ndarray, " n_targets"]:
+def pearson_score(measured: ArrayLike, predicted: ArrayLike) -> Float[np.ndarray, " n_targets"]:
     r"""Compute the Pearson correlation of measured and predicted responses of each target.
 
     Parameters
@@ -27,7 +27,13 @@ def pearson_score(
     Returns
     -------
     array, shape (n_targets,)
-        In -1..1; NaN where the measured response is constant, 0 where only the prediction is.
+        In -1..1; NaN where the measured response is constant or either is not finite, 0 where only
+        the prediction is constant.
+
+    Raises
+    ------
+    InvalidArgument
+        If they differ in shape, hold no numbers, or are of fewer than two stimuli.
 
     Examples
     --------
@@ -35,13 +41,10 @@ def pearson_score(
     >>> pearson_score(measured, -measured)
     array([-1., nan])
     """
-    return Sums.of(measured, predicted, measured.mean(axis=0)).pearson()
+    return _sums(measured, predicted).pearson()
 
 
-def r2_score(
-    measured: Float[np.ndarray, "n_stimuli n_targets"],
-    predicted: Float[np.ndarray, "n_stimuli n_targets"],
-) -> Float[np.ndarray, " n_targets"]:
+def r2_score(measured: ArrayLike, predicted: ArrayLike) -> Float[np.ndarray, " n_targets"]:
     r"""Compute the share of variance explained of each target.
 
     :math:`1 - \sum (y - \hat y)^2 / \sum (y - \bar y)^2`.
@@ -55,7 +58,12 @@ def r2_score(
     -------
     array, shape (n_targets,)
         At most 1; below 0 where the mean of these stimuli would have predicted better; NaN where
-        the measured response is constant.
+        the measured response is constant or either is not finite.
+
+    Raises
+    ------
+    InvalidArgument
+        If they differ in shape, hold no numbers, or are of fewer than two stimuli.
 
     Examples
     --------
@@ -63,12 +71,10 @@ def r2_score(
     >>> r2_score(measured, measured), r2_score(measured, np.full((3, 1), 2.0))
     (array([1.]), array([0.]))
     """
-    return Sums.of(measured, predicted, measured.mean(axis=0)).r2()
+    return _sums(measured, predicted).r2()
 
 
-def normalised_pearson(
-    pearson: NDArray[np.float64], reliability: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def normalised_pearson(pearson: ArrayLike, reliability: ArrayLike) -> NDArray[np.float64]:
     r"""Divide a correlation by the largest that a perfect model would reach.
 
     :math:`r / \sqrt\rho`, the correction for attenuation by noise in the measurement (Spearman
@@ -90,12 +96,12 @@ def normalised_pearson(
     >>> normalised_pearson(np.array([0.3, 0.3]), np.array([0.25, -0.1]))
     array([0.6, nan])
     """
-    known = np.where(reliability > 0, np.minimum(reliability, 1), np.nan)
-    result: NDArray[np.float64] = pearson / np.sqrt(known)
+    known = _known(reliability)
+    result: NDArray[np.float64] = as_numbers(pearson, "pearson") / np.sqrt(known)
     return result
 
 
-def normalised_r2(r2: NDArray[np.float64], reliability: NDArray[np.float64]) -> NDArray[np.float64]:
+def normalised_r2(r2: ArrayLike, reliability: ArrayLike) -> NDArray[np.float64]:
     r"""Divide a share of variance by the share that a perfect model explains, :math:`R^2 / \rho`.
 
     Parameters
@@ -113,9 +119,25 @@ def normalised_r2(r2: NDArray[np.float64], reliability: NDArray[np.float64]) -> 
     >>> normalised_r2(np.array([0.1]), np.array([0.5]))
     array([0.2])
     """
-    known = np.where(reliability > 0, np.minimum(reliability, 1), np.nan)
-    result: NDArray[np.float64] = r2 / known
+    known = _known(reliability)
+    result: NDArray[np.float64] = as_numbers(r2, "r2") / known
     return result
+
+
+def _known(reliability: ArrayLike) -> NDArray[np.float64]:
+    values = as_numbers(reliability, "reliability")
+    return np.where(values > 0, np.minimum(values, 1), np.nan)
+
+
+def _sums(measured: ArrayLike, predicted: ArrayLike) -> Sums:
+    y, p = as_numbers(measured, "measured"), as_numbers(predicted, "predicted")
+    if y.shape != p.shape or y.ndim != 2 or len(y) < 2:
+        raise InvalidArgument(
+            f"measured has shape {y.shape} and predicted {p.shape}; both are (n_stimuli, "
+            "n_targets) of the same stimuli, two or more. One target is a column: y[:, None]."
+        )
+    with np.errstate(invalid="ignore"):  # of targets that are not finite
+        return Sums.of(y, p, y.mean(axis=0))
 
 
 @dataclass
@@ -175,7 +197,8 @@ class Sums:
         result = np.divide(
             covariance, np.sqrt(product), out=np.zeros(len(product)), where=product > 0
         )
-        defined: NDArray[np.float64] = np.where(measured > 0, np.clip(result, -1, 1), np.nan)
+        known = (measured > 0) & np.isfinite(self.pp)
+        defined: NDArray[np.float64] = np.where(known, np.clip(result, -1, 1), np.nan)
         return defined
 
     def r2(self) -> NDArray[np.float64]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import InvalidArgument
+from ..errors import InvalidArgument, WeightsError
 from ..extraction import extract_features
 from ..features import Features
 from ..planning import plan
@@ -66,7 +66,12 @@ class Model:
         """Load the network, unless it is there."""
         if self.network is not None:
             return self.network
-        return load_model(self.name, pretrained=self.trained, seed=seed, device=device)
+        try:
+            return load_model(self.name, pretrained=self.trained, seed=seed, device=device)
+        except WeightsError as error:
+            raise WeightsError(
+                f"{error} Here, {RANDOM}{self.name} takes random weights in their place."
+            ) from error
 
 
 def file_name(text: str) -> str:

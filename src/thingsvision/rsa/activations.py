@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..errors import InvalidArgument, MismatchError, ThingsvisionWarning, counted, listing
 from ..features import Features, FeatureSet, as_features
+from .matrix import check_ids
 
 Array = NDArray[np.float64]
 Activations = Features | FeatureSet | ArrayLike
@@ -28,6 +29,8 @@ def joined_activations(x: Activations, y: Activations, by_position: bool) -> tup
     """
     (a, ids_a), (b, ids_b) = as_features(x), as_features(y)
     if ids_a is not None and ids_b is not None and tuple(ids_a) != tuple(ids_b):
+        check_ids(ids_a, len(a), "x")
+        check_ids(ids_b, len(b), "y")
         absent = {
             "y": [name for name in ids_a if name not in set(ids_b)],
             "x": [name for name in ids_b if name not in set(ids_a)],
@@ -47,6 +50,9 @@ def joined_activations(x: Activations, y: Activations, by_position: bool) -> tup
             f"{bare} is an array without ids and the other side has them, so they cannot be joined "
             "by id. Say by_position=True if both are surely in the same order."
         )
+    for what, array in (("x", a), ("y", b)):
+        if np.ndim(array) == 0:
+            raise InvalidArgument(f"{what} has shape (): no activations (n_stimuli, …).")
     if np.shape(a)[:1] != np.shape(b)[:1]:
         raise MismatchError(
             f"x has shape {np.shape(a)} and y {np.shape(b)}; the first axis is the stimuli, which "
@@ -76,7 +82,8 @@ def _checked(data: Any, what: str) -> Array:
         )
     if not np.ptp(rows, axis=0).any():
         raise InvalidArgument(f"{what} is the same for all stimuli, so nothing is aligned with it.")
-    return rows
+    # All that is asked of activations leaves their scale out, and squares have to stay in range.
+    return np.ldexp(rows, -int(np.frexp(np.abs(rows).max())[1]))
 
 
 def warn_of_bias(what: str, a: Array, b: Array, instead: str) -> None:

@@ -19,6 +19,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -33,6 +34,7 @@ SPACE = 2**30  # bytes of all bands at once
 SMALL = 2**24  # multiplications that are done before threads are started
 BLOCK = 2**18  # numbers that one thread works on at once, so that they stay in its cache
 HELD = 2**32  # bytes of prepared rows that are held; more are prepared again for every band
+LIMIT: ContextVar[int | None] = ContextVar("LIMIT", default=None)  # of `within`
 
 Rows = Callable[[Any], NDArray[np.float64]]  # row numbers or a slice → those rows, brought to form
 Finish = Callable[[NDArray[Any]], None]  # squared distances → dissimilarities, in place
@@ -57,17 +59,27 @@ class Prepared:
         Of all rows.
     dtype : dtype
         float32 or float64.
+    limit : int, optional
+        Bytes that this and a band may take; that of `within`, by default.
     """
 
-    def __init__(self, rows: Rows, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    def __init__(
+        self,
+        rows: Rows,
+        shape: tuple[int, ...],
+        dtype: np.dtype[Any],
+        limit: int | None = None,
+    ) -> None:
         self.rows, self.shape, self.dtype = rows, shape, dtype
+        self.limit = LIMIT.get() if limit is None else limit
         count, width = shape
         sample = np.arange(0, count, -(-count // min(256, max(8, BLOCK // width), count)))
         self.centre = rows(sample).mean(axis=0)
         self.lengths = np.empty(count, dtype)  # |x|², of the rows as they were rounded
         self.spread = 0.0  # mean of |x|² before rounding
         self._mean = np.zeros(width)
-        held = count * width * dtype.itemsize <= HELD
+        most = HELD if self.limit is None else min(HELD, self.limit // 2)
+        held = count * width * dtype.itemsize <= most
         self._held = np.empty(shape, dtype) if held else None
         self._fill()
 
@@ -94,24 +106,77 @@ class Prepared:
         """Mean of the squared distances of all rows from all rows, each from itself included."""
         return 2 * (self.spread - float(self._mean @ self._mean))
 
+    @property
+    def is_held(self) -> bool:
+        """Whether all prepared rows are in memory."""
+        return self._held is not None
+
     def products(self, band: slice, out: NDArray[Any]) -> None:
         """Compute ``-2 x·y`` of the rows of a band with themselves and all later ones."""
-        count, width = self.shape
-        block = self._block(band)
+        if self._held is None:
+            self._products_of_blocks(band, out)
+            return
+        block = self._held[band]
         own = out[:, : len(block)]
         np.matmul(block, block.T, out=own)  # which NumPy knows to be symmetric: half the work
         own *= -2
         left = block * self.dtype.type(-2)
-        step = count if self._held is not None else max(1, HELD // 4 // (width * 8))
-        for columns in slices(band.stop, count, step):
+        np.matmul(left, self._held[band.stop :].T, out=out[:, len(block) :])
+
+    def _products_of_blocks(self, band: slice, out: NDArray[Any]) -> None:
+        """Compute the same while only the band and, for each core, few rows are in memory.
+
+        All cores work on one band: the taller it is, the less often all rows are read.
+        """
+        width = self.shape[1]
+        left = np.empty((band.stop - band.start, width), self.dtype)
+        few = max(1, min(BAND, self._space() // 4 // (cores() * width * 20)))
+
+        def fill(rows: slice) -> None:
+            np.multiply(
+                self._block(rows), self.dtype.type(-2),
+                out=left[rows.start - band.start : rows.stop - band.start],
+            )  # fmt: skip
+
+        def multiply(columns: slice) -> None:
             found = out[:, columns.start - band.start : columns.stop - band.start]
             np.matmul(left, self._block(columns).T, out=found)
 
+        for work in (fill, multiply):
+            stop = band.stop if work is fill else self.shape[0]
+            for _ in in_threads(work, slices(band.start, stop, few)):
+                pass
+
+    def height(self) -> int:
+        """Choose the rows of a band: some bands for each core, and all of them within the space."""
+        count, width = self.shape
+        if self._held is None:
+            row = (count + width) * self.dtype.itemsize
+            return int(np.clip(self._space() // 2 // row, 1, count))
+        workers = cores()
+        space = SPACE if self.limit is None else min(SPACE, self.limit // 4)
+        return int(np.clip(min(count // (4 * workers), space // (workers * count * 8)), 64, BAND))
+
+    def _space(self) -> int:
+        return HELD if self.limit is None else self.limit
+
     def _block(self, block: slice) -> NDArray[Any]:
-        if self._held is not None:
-            return self._held[block]
-        prepared: NDArray[Any] = (self.rows(block) - self.centre).astype(self.dtype)
-        return prepared
+        rows = self.rows(block)
+        rows -= self.centre
+        return rows.astype(self.dtype)
+
+
+@contextmanager
+def within(limit: int) -> Iterator[None]:
+    """Keep what dissimilarities take besides features and result below so many bytes.
+
+    Rows of features that are wider than that are still prepared one by one.
+    """
+    token = LIMIT.set(limit)
+    try:
+        yield
+    finally:
+        LIMIT.reset(token)
 
 
 def squared_distances(
@@ -136,7 +201,7 @@ def squared_distances(
     count, width = prepared.shape
     if out is None:
         out = np.empty(count * (count - 1) // 2, prepared.dtype)
-    height, own, lock = _height(count), threading.local(), threading.Lock()
+    own, lock = threading.local(), threading.Lock()
     wide: list[Prepared] = []  # in float64, once many pairs are too close for float32
 
     def one(band: slice) -> None:
@@ -146,27 +211,22 @@ def squared_distances(
         if rows.dtype != np.float64 and sum(map(len, close.values())) > DENSE * found.size:
             with lock:  # as many are close here, so they probably are in the other bands
                 if not wide:
-                    wide.append(Prepared(rows.rows, rows.shape, np.dtype(np.float64)))
+                    double = np.dtype(np.float64)
+                    wide.append(Prepared(rows.rows, rows.shape, double, rows.limit))
             found = _space(own, band, wide[0])
             close = _products(wide[0], band, found)
         _subtract(found, close, prepared, band.start)
         _write(found, band, count, finish, out)
 
-    bands = list(slices(0, count - 1, height))
+    bands = list(slices(0, count - 1, prepared.height()))
     if count * count * width < SMALL:
         for band in bands:
             one(band)
         return out
     with _one_thread_each():
-        for _ in in_threads(one, bands):
+        for _ in in_threads(one, bands) if prepared.is_held else map(one, bands):
             pass
     return out
-
-
-def _height(count: int) -> int:
-    """Choose the rows of a band: some bands for each core, and all of them within the space."""
-    workers = cores()
-    return int(np.clip(min(count // (4 * workers), SPACE // (workers * count * 8)), 64, BAND))
 
 
 def _space(own: threading.local, band: slice, rows: Prepared) -> NDArray[Any]:

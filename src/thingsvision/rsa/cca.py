@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import warnings
+from numbers import Real
 from typing import NamedTuple
 
 import numpy as np
 
 from ..errors import InvalidArgument, ThingsvisionWarning
 from .activations import Activations, Array, joined_activations
+
+# Two decompositions, and no package: scikit-learn's CCA iterates to a tolerance (off by 2e-5),
+# cca-zoo needs Python 3.11 and has neither SVCCA nor PWCCA, repsim gives noise 0.95 in silence.
 
 # Of the largest singular value: what is below is rounding, not a direction.
 ROUNDING = 1e-10
@@ -71,7 +75,8 @@ def cca(
     >>> round(cca(x, x @ rng.normal(size=(3, 3))), 6)
     1.0
     """
-    if variance is not None and not 0 < variance <= 1:
+    a_number = isinstance(variance, Real) and not isinstance(variance, bool)
+    if variance is not None and not (a_number and 0 < variance <= 1):
         raise InvalidArgument(f"variance is {variance!r}; it is above 0 and up to 1, e.g. 0.99.")
     a, b = (
         _components(side - side.mean(axis=0), variance)

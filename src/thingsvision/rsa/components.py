@@ -96,7 +96,9 @@ def source_of(model: Any) -> tuple[FeatureComponents | Side, tuple[str, ...], Si
         return rdms, tuple(names), rdms, {"model": " + ".join(names), "module": ""}
     array, ids = as_features(model)
     if array.ndim == 0 or array.size == 0 or array.dtype.kind not in "biuf":
-        raise InvalidArgument(f"Features of shape {array.shape} are no numbers (n_stimuli, …).")
+        raise InvalidArgument(
+            f"Features of shape {array.shape} and type {array.dtype} are no numbers (n_stimuli, …)."
+        )
     flat = array.reshape(len(array), -1).astype(np.float64)
     broken = np.flatnonzero(~np.isfinite(flat).all(axis=1))
     if len(broken):

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..arrays import as_array, is_table
 from ..errors import InvalidArgument, MismatchError, counted, listing
 from ..features import Features, FeatureSet
 from .matrix import check_matrix, check_pairs, condensed, stimuli_of_pairs
@@ -52,6 +53,9 @@ def side(data: RDMs, argument: str) -> Side:
             f"{argument} is {data!r}, which is no RDM. Make one with compute_rdm(features) or "
             "load_rdm(path)."
         )
+    if is_table(data) and data.shape[0] == data.shape[1]:  # type: ignore[union-attr]
+        data = RDM.from_matrix(data, name=argument)  # type: ignore[arg-type]
+        return _side_of([data], [0], [argument], True)
     if isinstance(data, RDM):
         return _side_of([data], [data.name or 0], [_label(data, argument)], True)
     if isinstance(data, Mapping):
@@ -167,13 +171,30 @@ def _side_of(
 
 def _items(data: Any, argument: str) -> list[Any] | NDArray[Any]:
     """Split several RDMs into a list; leave one RDM, or rows, as they are."""
-    if isinstance(data, (list, tuple)) and any(
-        isinstance(item, (RDM, np.ndarray)) for item in data
-    ):
-        return list(data)
-    array = np.asarray(data)
+    if isinstance(data, (list, tuple)):
+        if not len(data) or any(isinstance(item, (RDM, np.ndarray)) for item in data):
+            return list(data)
+        if any(is_table(item) for item in data):
+            return [RDM.from_matrix(item) if is_table(item) else item for item in data]
+    array = as_array(data, argument)
+    if array.ndim == 0:
+        raise InvalidArgument(
+            f"{argument} is {_kind(data)}, which is no RDM. Make one with compute_rdm(features) or "
+            "load_rdm(path); give several as a list."
+        )
     if array.ndim == 3:
+        if array.shape[1] != array.shape[2] and array.shape[0] == array.shape[1]:
+            raise InvalidArgument(
+                f"{argument} has shape {array.shape}; RDMs are stacked along the first axis, "
+                f"(n_rdms, n_stimuli, n_stimuli): np.moveaxis({argument}, 2, 0)."
+            )
         return list(array)
+    if array.ndim == 2 and _lie_in_columns(array):
+        raise InvalidArgument(
+            f"{argument} has shape {array.shape}, which looks like one RDM a column. RDMs are "
+            f"rows, (n_rdms, n_pairs): give {argument}.T; or list({argument}) if there are "
+            f"{len(array)} of {stimuli_of_pairs(array.shape[1]) or 'so few'} stimuli each."
+        )
     if array.ndim not in (1, 2):
         raise InvalidArgument(
             f"{argument} has shape {array.shape}. RDMs are a square matrix, a row of pairs, rows "
@@ -200,7 +221,9 @@ def _pairs(item: Any, label: str) -> NDArray[Any]:
         raise InvalidArgument(
             f"{label} is {item!r}, which is no RDM; see compute_rdm and load_rdm."
         )
-    array = np.asarray(item)
+    array = as_array(item, label)
+    if array.ndim == 0:
+        raise InvalidArgument(f"{label} is {_kind(item)}, which is no RDM.")
     if array.dtype.kind not in "biuf":
         raise InvalidArgument(f"{label} holds {array.dtype}, not real numbers.")
     if array.ndim != 1:
@@ -210,6 +233,18 @@ def _pairs(item: Any, label: str) -> NDArray[Any]:
         _check_length(len(array), label)
         check_pairs(array, label)
     return array.astype(np.float64) if array.dtype.kind in "biu" else array
+
+
+def _lie_in_columns(array: NDArray[Any]) -> bool:
+    """Tell whether rows are as many as pairs, and more than the columns, which are subjects."""
+    n_rows, n_columns = array.shape
+    return n_rows > n_columns > 0 and n_rows > 3 and stimuli_of_pairs(n_rows) is not None
+
+
+def _kind(data: Any) -> str:
+    return (
+        repr(data) if data is None or isinstance(data, int | float) else f"a {type(data).__name__}"
+    )
 
 
 def _check_length(n_pairs: int, label: str) -> None:

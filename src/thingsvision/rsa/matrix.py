@@ -202,6 +202,12 @@ def check_ids(ids: Sequence[str], count: int, what: str) -> None:
         raise InvalidArgument(
             f"{what} has {count} stimuli, but {counted(len(ids), 'id')}; each stimulus needs one."
         )
+    others = [name for name in ids if not isinstance(name, str)]
+    if others:
+        raise InvalidArgument(
+            f"{what} has ids that are no texts: {listing([repr(name) for name in others])}. Give "
+            "[str(id) for id in ids]."
+        )
     doubled = [name for name, times in Counter(ids).items() if times > 1]
     if doubled:
         raise InvalidArgument(f"{what} has ids that stand for several stimuli: {listing(doubled)}.")

@@ -76,8 +76,8 @@ def measured(
     if not whole.all():
         dropped = np.flatnonzero(~whole)
         done["dropped"] = [ids[row] if ids else int(row) for row in dropped]
-        _tell(done["dropped"], len(array), "hold NaN or infinity" if nan == "drop" else "failed",
-              ids)  # fmt: skip
+        why = "hold NaN or infinity" if nan == "drop" else "failed"
+        tell_dropped(done["dropped"], len(array), why, ids)
         features = features[whole]
         ids = None if ids is None else tuple(np.array(ids, dtype=object)[whole])
         labels = {
@@ -134,7 +134,8 @@ def _refuse_failed(failures: Mapping[str, str], count: int) -> None:
     )
 
 
-def _tell(dropped: Sequence[Any], count: int, why: str, ids: Ids) -> None:
+def tell_dropped(dropped: Sequence[Any], count: int, why: str, ids: Ids) -> None:
+    """Warn of rows that were left out."""
     what = "stimuli" if ids else "rows (from 0)"
     warnings.warn(
         f"{len(dropped)} of {count} {what} {why} and were dropped: {listing(dropped)}.",

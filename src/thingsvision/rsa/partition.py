@@ -86,8 +86,8 @@ def partition_rdms(
     banded = {str(name): side(item, str(name)) for name, item in models.items()}
     references = side(reference, "reference")
     ids = joined([*banded.values(), references], by_position)
-    bands = {name: square_stack(band, ids) for name, band in banded.items()}
-    targets, names = square_stack(references, ids), names_of(references)
+    bands = {name: _scaled(square_stack(band, ids)) for name, band in banded.items()}
+    targets, names = _scaled(square_stack(references, ids)), names_of(references)
     count = targets.shape[1]
     check_count(count, 4 if cv is None else 2 * FEWEST, "A partition")
     everything = np.arange(count)
@@ -134,6 +134,11 @@ def partition_rdms(
     table = pd.DataFrame(rows)
     table.attrs |= {"cv": described, "joined_by": "position" if ids is None else "id"}
     return table
+
+
+def _scaled(squares: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Bring each RDM to a largest value of 1, which no share of variance minds."""
+    return np.asarray(squares / np.abs(squares).max(axis=(1, 2), keepdims=True))
 
 
 def _explained(

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float, Shaped
 from numpy.typing import ArrayLike, NDArray
 
+from ..arrays import as_array, is_table, labels_of
 from ..errors import InvalidArgument, MismatchError, counted, listing, several
 from ..features import Features, FeatureSet, as_features
 from ..interop.methods import RDMInterop
@@ -72,7 +73,9 @@ class RDM(RDMInterop):
     name: str = ""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "dissimilarities", as_float(np.asarray(self.dissimilarities)))
+        object.__setattr__(
+            self, "dissimilarities", as_float(as_array(self.dissimilarities, "The RDM"))
+        )
         if self.ids is not None:
             object.__setattr__(self, "ids", tuple(several(self.ids, "ids={}")))
         values, what = self.dissimilarities, f"RDM {self.name!r}" if self.name else "This RDM"
@@ -104,10 +107,11 @@ class RDM(RDMInterop):
 
         Parameters
         ----------
-        matrix : array, shape (n_stimuli, n_stimuli)
-            Finite, symmetric, zero on the diagonal, not negative, each within
-            1e-5 of its largest value; the upper triangle is what is kept. That of a
-            cross-validated dissimilarity (``"crossnobis"``, ``"poisson_cv"``) may be negative.
+        matrix : array or pandas.DataFrame, shape (n_stimuli, n_stimuli)
+            A table gives the ids too, if it names its rows. Finite, symmetric, zero on the
+            diagonal, not negative, each within 1e-5 of its largest value; the upper triangle is
+            what is kept. That of a cross-validated dissimilarity (``"crossnobis"``,
+            ``"poisson_cv"``) may be negative.
         ids, dissimilarity, provenance, name
             As of `RDM`.
 
@@ -125,7 +129,7 @@ class RDM(RDMInterop):
         >>> RDM.from_matrix(np.array([[0, 2], [2, 0]]), ids=["a.jpg", "b.jpg"])
         RDM(2 stimuli, float64)
         """
-        matrix = np.asarray(matrix)
+        matrix, ids = _labelled(matrix, ids)
         signed = may_be_negative(dissimilarity)
         check_matrix(matrix, f"The matrix {name!r}" if name else "The matrix", ids, signed)
         values = condensed(matrix) if signed else np.maximum(condensed(matrix), 0)
@@ -284,8 +288,8 @@ def compute_rdm(
         If there is no such dissimilarity.
     InvalidArgument
         If features are not finite, images could not be decoded, or the dissimilarity is not
-        defined for a stimulus (a constant row has no correlation); all such ids are named. If an RDM
-        was given, whose dissimilarities are no features, or the dissimilarity has no such
+        defined for a stimulus (a constant row has no correlation); all such ids are named. If an
+        RDM was given, whose dissimilarities are no features, or the dissimilarity has no such
         option.
     StoreError
         If the disk has no room for `out`.
@@ -305,6 +309,11 @@ def compute_rdm(
         raise InvalidArgument(
             f"{features!r} is an RDM already. Compare it with others by compare_rdms(a, b); if an "
             "RDM of its rows is meant, give them as an array: compute_rdm(rdm.square())."
+        )
+    if isinstance(features, list | tuple) and any(isinstance(item, RDM) for item in features):
+        raise InvalidArgument(
+            f"These are {len(features)} RDMs already, not features. Compare them with others by "
+            "compare_rdms(a, b)."
         )
     array, ids = as_features(features)
     failures = getattr(features, "failures", {})
@@ -389,6 +398,27 @@ def load_rdm(
         about.get("provenance", {"file": path.name}),
         about.get("name", path.stem),
     )
+
+
+def _labelled(matrix: Any, ids: Sequence[str] | None) -> tuple[NDArray[Any], Sequence[str] | None]:
+    """Take the ids of a table that names its rows and columns, which have to be the same."""
+    if not is_table(matrix):
+        return as_array(matrix, "The matrix"), ids
+    above, beside = labels_of(matrix.T), labels_of(matrix)
+    if above != beside:
+        differ = [
+            f"{a} / {b}" for a, b in zip(matrix.columns, matrix.index, strict=False) if a != b
+        ]
+        raise InvalidArgument(
+            f"The table names its columns otherwise than its rows: {listing(differ)}. Bring both "
+            "into the same order: table.loc[ids, ids]."
+        )
+    if ids is not None and beside is not None and list(ids) != list(beside):
+        raise InvalidArgument(
+            f"The table names its stimuli itself ({listing(beside, 3)}), otherwise than the ids "
+            "given. Leave ids out; for another order use table.loc[ids, ids]."
+        )
+    return matrix.to_numpy(), beside if ids is None else ids
 
 
 def _provenance(features: Any) -> dict[str, Any]:
