@@ -1,4 +1,4 @@
-"""RDMs in one pass are those of stored features, whatever the memory, and nothing is left behind."""
+"""RDMs in one pass are those of stored features, whatever the memory; nothing is left behind."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from numbers import Real
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -75,8 +75,7 @@ def cca(
     >>> round(cca(x, x @ rng.normal(size=(3, 3))), 6)
     1.0
     """
-    a_number = isinstance(variance, Real) and not isinstance(variance, bool)
-    if variance is not None and not (a_number and 0 < variance <= 1):
+    if variance is not None and not _is_share(variance):
         raise InvalidArgument(f"variance is {variance!r}; it is above 0 and up to 1, e.g. 0.99.")
     a, b = (
         _components(side - side.mean(axis=0), variance)
@@ -89,6 +88,12 @@ def cca(
         variates = a.basis @ turned
         weights = np.abs(variates.T @ a.kept).sum(axis=1)
     return float(np.average(np.minimum(correlations, 1), weights=weights))
+
+
+def _is_share(value: Any) -> bool:
+    if isinstance(value, bool):
+        return False
+    return isinstance(value, Real) and 0 < float(value) <= 1
 
 
 class _Components(NamedTuple):
