@@ -258,7 +258,7 @@ def test_an_image_that_changes_its_size_meanwhile(
 # Interruptions
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError, MemoryError])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError, OSError])
 def test_interruptions_leave_a_store_that_goes_on(
     numbered: Numbered, tmp_path: Path, error: type[BaseException]
 ) -> None:

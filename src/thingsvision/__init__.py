@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .encoding.result import EncodingResult
     from .extraction import extract_features
     from .features import Features, FeatureSet
+    from .planning import plan
     from .plotting import plot_models, plot_profile, plot_rdm, plot_rdm_grid
     from .preprocessing import Preprocessing
     from .report import make_set, read_sets, report_rsa
@@ -87,6 +88,7 @@ _HOMES = {
     "partition_rdms": "rsa.partition",
     "partition_variance": "encoding.partition",
     "permutation_test": "rsa.permutation",
+    "plan": "planning",
     "plot_models": "plotting",
     "plot_profile": "plotting",
     "plot_rdm": "plotting",
@@ -140,6 +142,7 @@ __all__ = [
     "partition_rdms",
     "partition_variance",
     "permutation_test",
+    "plan",
     "plot_models",
     "plot_profile",
     "plot_rdm",

@@ -17,10 +17,11 @@ from .batches import load_batches
 from .errors import ThingsvisionWarning, counted, listing
 from .features import FeatureSet
 from .forward import choose_forward
-from .planning import Plan, plan
+from .halving import Halving
+from .planning import AUTO, Plan, plan
 from .reduction import Reduction
 from .stimuli import StimulusSet
-from .store import STORES, Sink
+from .store import STORES, Sink, recorded_batch_size
 from .store.failures import Failure
 from .store.lock import hold
 from .store.memory import MemoryStore
@@ -43,7 +44,7 @@ def extract_features(
     reduction: Reduction = None,
     flatten: bool = False,
     project: int | Mapping[str, int] | None = None,
-    batch_size: int = 32,
+    batch_size: int | str = 32,
     seed: int = 0,
     exact: bool = False,
     precision: str = "float32",
@@ -75,8 +76,9 @@ def extract_features(
     project : int or dict of pattern to int, optional
         Number of features that a sparse random projection leaves, see
         `thingsvision.projection.Projection`; its error is in the provenance.
-    batch_size : int
-        Images in one forward pass.
+    batch_size : int or "auto"
+        Images in one forward pass. ``"auto"`` tries which is the quickest and records it; a folder
+        that was begun keeps its own. A batch that does not fit into memory is run in halves.
     seed : int
         For networks that are random in evaluation mode, and for projections.
     exact : bool
@@ -116,6 +118,8 @@ def extract_features(
     >>> tv.extract_features(network, images, "features.10")["features.10"].shape
     (2, 256, 13, 13)
     """
+    if batch_size == AUTO and out is not None:
+        batch_size = recorded_batch_size(out) or AUTO
     work = plan(
         network, stimuli, modules, reduction=reduction, flatten=flatten, project=project,
         batch_size=batch_size, seed=seed, exact=exact, precision=precision,
@@ -149,6 +153,7 @@ def run(jobs: Sequence[tuple[Plan, Sink]], progress: bool | None = None) -> None
     forwards = [choose_forward(work) for work, _ in jobs]
     for forward, (_, sink) in zip(forwards, jobs, strict=True):
         sink.note({"forward": forward.record})
+    runs = [Halving(forward.run) for forward in forwards]
     starts = [start for start in first.starts if not all(sink.has(start) for _, sink in jobs)]
     count = len(first.stimuli)
     missing = sum(min(first.batch_size, count - start) for start in starts)
@@ -168,7 +173,7 @@ def run(jobs: Sequence[tuple[Plan, Sink]], progress: bool | None = None) -> None
     with bar, closing(batches), _telling(odd, first.stimuli):
         for batch in batches:
             failed = [row for row, d in enumerate(batch.digests) if isinstance(d, Failure)]
-            for forward, (work, sink) in zip(forwards, jobs, strict=True):
+            for forward, halving, (work, sink) in zip(forwards, runs, jobs, strict=True):
                 if sink.has(batch.start):
                     continue
                 if is_first:
@@ -176,7 +181,10 @@ def run(jobs: Sequence[tuple[Plan, Sink]], progress: bool | None = None) -> None
                     # copy, since a network may work in place on what it is given.
                     forward.run(batch.inputs[:1].copy(), work.seed, full=True)
                 inputs = batch.inputs if len(jobs) == 1 else batch.inputs.copy()
-                arrays = forward.run(inputs, (work.seed + batch.start) % 2**32)
+                known = len(halving.parts), halving.rows
+                arrays = halving(inputs, (work.seed + batch.start) % 2**32, batch.start)
+                if known != (len(halving.parts), halving.rows):
+                    sink.note({"parts": halving.parts})
                 name = "" if len(jobs) == 1 else f"{work.network.name} "
                 for address, array in arrays.items():
                     if len(rows := np.setdiff1d(_not_finite(array), failed)):

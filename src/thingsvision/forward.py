@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .backends.base import FastBackend
 from .batches import load_batches
-from .planning import Plan
+
+if TYPE_CHECKING:
+    from .planning import Plan
 
 # Largest deviation of the faster way from the plain one, relative to a module's largest magnitude.
 TOLERANCE = 1e-5

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from operator import index
 from typing import Any
@@ -14,6 +15,7 @@ import numpy as np
 from .backends.base import Capture, FastBackend
 from .batches import input_size
 from .errors import InvalidArgument, ThingsvisionWarning, listing, unknown
+from .estimate import Estimate, estimate_cost
 from .origins import describe_origin
 from .preprocessing import Preprocessing
 from .projection import Projection, bind_projections
@@ -28,9 +30,12 @@ from .reduction import (
     reductions_for,
 )
 from .stimuli import StimulusSet, load_stimuli
+from .trial import choose_batch_size
 from .zoo import Network
 
 PRECISIONS = ("float32", "bfloat16")
+# Stands for the batch size that is found to be the quickest; and the size where none is named.
+AUTO, BATCH_SIZE = "auto", 32
 
 
 @dataclass(frozen=True)
@@ -101,6 +106,13 @@ class Plan:
         """Size of all arrays, in bytes, as float32."""
         return sum(4 * int(np.prod(shape, dtype=np.int64)) for shape in self.shapes.values())
 
+    def estimate(
+        self, out: str | os.PathLike[str] | None = None, *, format: str = "npy",
+        measure: bool = True,
+    ) -> Estimate:  # fmt: skip
+        """Estimate time, memory and disk; see `thingsvision.estimate.estimate_cost`."""
+        return estimate_cost(self, out, format=format, measure=measure)
+
     @cached_property
     def request(self) -> dict[str, Any]:
         """What decides the features, in plain values."""
@@ -154,7 +166,7 @@ def plan(
     reduction: Reduction = None,
     flatten: bool = False,
     project: int | Mapping[str, int] | None = None,
-    batch_size: int = 32,
+    batch_size: int | str = 32,
     seed: int = 0,
     exact: bool = False,
     precision: str = "float32",
@@ -169,7 +181,8 @@ def plan(
     Returns
     -------
     Plan
-        With the shape and size of each array.
+        With the shape and size of each array; ``plan(…).estimate(out)`` tries the first batch and
+        gives time, memory and disk. With ``batch_size="auto"`` it holds the one that was found.
 
     Raises
     ------
@@ -178,7 +191,9 @@ def plan(
     """
     if not isinstance(stimuli, StimulusSet):
         stimuli = load_stimuli(stimuli)
-    batch_size, seed = _whole("batch_size", batch_size), _whole("seed", seed)
+    is_auto = batch_size == AUTO
+    batch_size = BATCH_SIZE if is_auto else _whole("batch_size", batch_size)
+    seed = _whole("seed", seed)
     if batch_size < 1:
         raise InvalidArgument(f"batch_size is {batch_size}; it is at least 1.")
     if flatten and reduction not in (None, "flatten"):
@@ -208,10 +223,11 @@ def plan(
     activations = {c.address: Activation(c.axes, c.shape, survey.tokens) for c in captures}
     bound = bind_reductions(activations, reductions_for(list(activations), wanted))
     reductions, projections = bind_projections(bound, project, seed)
-    return Plan(
+    work = Plan(
         network, stimuli, tuple(captures), reductions, projections, survey.tokens, size,
         batch_size, seed, exact, precision,
     )  # fmt: skip
+    return replace(work, batch_size=choose_batch_size(work)) if is_auto else work
 
 
 def _check_precision(network: Network, precision: str) -> None:

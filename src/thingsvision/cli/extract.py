@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +13,11 @@ import click
 
 from ..errors import counted
 from .modules import surveyed
-from .output import results_alone, say, show_record, show_table, size_text
+from .output import duration_text, results_alone, say, show_record, show_table, size_text
 from .verb import AFTER_INTERRUPT, Verb, one_of, read_folder, read_rows, require_name, table_options
 
 if TYPE_CHECKING:
+    from ..estimate import Estimate
     from ..features import FeatureSet
     from ..planning import Plan
     from ..zoo import Network
@@ -107,6 +109,15 @@ def read_count(ctx: click.Context, param: click.Parameter, value: int | None) ->
     if value is not None and value < 1:
         raise click.BadParameter(f"{value} is too few; it is at least 1.")
     return value
+
+
+def read_batch_size(ctx: click.Context, param: click.Parameter, value: str) -> int | str:
+    """Read a number, at least one, or ``auto``."""
+    if value == "auto":
+        return value
+    if not value.isdecimal() or not int(value):
+        raise click.BadParameter(f"{value!r} is no batch size; allowed are 32 and auto.")
+    return int(value)
 
 
 @click.command(
@@ -203,11 +214,11 @@ def read_count(ctx: click.Context, param: click.Parameter, value: int | None) ->
 )
 @click.option(
     "--batch-size",
-    type=int,
-    callback=read_count,
-    default=32,
+    metavar="N",
+    callback=read_batch_size,
+    default="32",
     show_default=True,
-    help="Images in one forward pass.",
+    help="Images in one forward pass; auto finds the quickest size.",
 )
 @click.option(
     "--device",
@@ -233,7 +244,11 @@ def read_count(ctx: click.Context, param: click.Parameter, value: int | None) ->
     callback=one_of("format", _formats),
     help="npy, hdf5, mat, txt, pt, zarr, csv or parquet.",
 )
-@click.option("--dry-run", is_flag=True, help="Only show what would be done.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Only show what would be done, and what it costs, from a short trial with random weights.",
+)
 @table_options
 @click.pass_context
 def extract(
@@ -257,7 +272,7 @@ def extract(
     resize: Any,
     crop: Any,
     interpolation: str | None,
-    batch_size: int,
+    batch_size: int | str,
     device: str,
     exact: bool,
     precision: str,
@@ -284,6 +299,7 @@ def extract(
     from ..images import MAX_PIXELS
     from ..planning import plan
     from ..stimuli import load_stimuli
+    from ..store import recorded_batch_size
     from ..texts import load_texts
 
     for_images = {"--file-names": file_names, "--dataset": dataset, "--rows": rows,
@@ -314,8 +330,12 @@ def extract(
     if changes:
         network = network.preprocessed(**changes)
     if dry_run:
-        work = plan(network, stimuli, list(modules), **options)
-        _show_plan(work, out, weights, random, style)
+        if batch_size == "auto":
+            options["batch_size"] = recorded_batch_size(out) or batch_size
+        with results_alone():
+            work = plan(network, stimuli, list(modules), **options)
+            cost = work.estimate(out, format=format, measure=network.backend.device != "meta")
+        _show_plan(work, cost, out, weights, random, style)
         return
     features = extract_features(network, stimuli, list(modules), out=out, format=format, **options)
     _say_what_was_assumed(network.for_modality(stimuli.modality))
@@ -354,15 +374,20 @@ def _network(
     device: str,
     dry_run: bool,
 ) -> Network:
-    """Load the network; for a plan without weights, unless they are the user's own."""
-    from ..zoo import load_model
+    """Load the network; for a plan with random weights, unless they are the user's own."""
+    from ..errors import ThingsvisionError
+    from ..zoo import find_model, load_model
     from ..zoo.catalogue import is_weights_file
     from ..zoo.loading import choose
 
-    choose(name, not random, weights, seed, init, device)  # also before a dry run
+    source, model, choice = choose(name, not random, weights, seed, init, device)
     if not dry_run or (weights is not None and is_weights_file(weights)):
         return load_model(name, not random, weights=weights, init=init, seed=seed, device=device)
-    return surveyed(name, weights)[0]
+    _, _, named = find_model(name)
+    try:  # their values do not matter to time and memory
+        return source.load(model, replace(choice, pretrained=False, weights=weights or named))
+    except (ThingsvisionError, NotImplementedError):
+        return surveyed(name, weights)[0]
 
 
 def _say_what_was_assumed(network: Network) -> None:
@@ -372,7 +397,9 @@ def _say_what_was_assumed(network: Network) -> None:
         say(f"Note: The preprocessing was {assumed} ({network.preprocessing}).")
 
 
-def _show_plan(work: Plan, out: str, weights: str | None, random: bool, style: str | None) -> None:
+def _show_plan(
+    work: Plan, cost: Estimate, out: str, weights: str | None, random: bool, style: str | None
+) -> None:
     card = work.network.card
     record = {
         "network": work.network.name,
@@ -384,6 +411,7 @@ def _show_plan(work: Plan, out: str, weights: str | None, random: bool, style: s
         "batches": f"{len(work.starts)} of {counted(work.batch_size, 'image')}",
         "out": out,
         "bytes": f"{work.n_bytes} ({size_text(work.n_bytes)})",
+        **_cost(cost),
     }
     arrays = [
         {
@@ -395,13 +423,40 @@ def _show_plan(work: Plan, out: str, weights: str | None, random: bool, style: s
         for address, shape in work.shapes.items()
     ]
     if style == "json":
-        show_record({**record, "bytes": work.n_bytes, "modules": arrays}, style)
+        numbers = {
+            "bytes": work.n_bytes,
+            "bytes on disk": cost.n_bytes,
+            "free disk": cost.free_disk,
+            "peak memory": cost.peak_memory,
+            "free memory": cost.free_memory,
+            "seconds": cost.seconds,
+            "advice": list(cost.advice),
+        }
+        show_record({**record, **numbers, "modules": arrays}, style)
         return
     if style is None:
         show_record(record, style)
         click.echo()
     show_table(arrays, style, columns=("module", "shape", "axes", "bytes"), cut=("axes",))
+    for advice in cost.advice:
+        say(f"Note: {advice}")
     say("Nothing was written. Run it without --dry-run to extract.")
+
+
+def _cost(cost: Estimate) -> dict[str, str]:
+    """Spell what an extraction costs; what is not known is left out."""
+    record = {}
+    if cost.free_disk is not None:
+        record["free disk"] = size_text(cost.free_disk)
+    if cost.peak_memory is not None:
+        free = f" ({size_text(cost.free_memory)} free)" if cost.free_memory is not None else ""
+        record["peak memory"] = f"{size_text(cost.peak_memory)}{free}"
+    if cost.seconds is not None and cost.images_per_second is not None:
+        record["time"] = (
+            f"about {duration_text(cost.seconds)} ({cost.images_per_second:.3g} a second, from a "
+            "short trial)"
+        )
+    return record
 
 
 def _product(shape: tuple[int, ...]) -> int:

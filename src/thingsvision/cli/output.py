@@ -106,6 +106,22 @@ def size_text(n_bytes: float) -> str:
     return f"{n_bytes:.1f} TB"
 
 
+def duration_text(seconds: float) -> str:
+    """Spell a time.
+
+    Examples
+    --------
+    >>> duration_text(42), duration_text(150), duration_text(100_000)
+    ('42 s', '2.5 min', '1 d 4 h')
+    """
+    if seconds < 100:
+        return f"{max(1, round(seconds))} s"
+    if seconds < 6000:
+        return f"{seconds / 60:.1f} min"
+    hours = round(seconds / 3600)
+    return f"{seconds / 3600:.1f} h" if hours < 24 else f"{hours // 24} d {hours % 24} h"
+
+
 def shape_text(shape: Sequence[int]) -> str:
     """Spell a shape.
 

@@ -13,8 +13,8 @@ from scipy.spatial import cKDTree
 
 from ..folders import nfc
 
-# Least correlation of a row with its partner in another order.
-ALIKE = 0.99
+# Least correlation of a row with its partner in another order, which numbers must then confirm.
+ALIKE = 0.5
 # Features by which rows are compared, and bytes that are read in one go.
 COLUMNS, BLOCK = 2000, 2**26
 # Most rows of which every pair is correlated.

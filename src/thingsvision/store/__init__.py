@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from ..errors import StoreError
 from ..features import FeatureSet
 from ..registry import Registry
 from .base import Store
@@ -61,4 +62,12 @@ def open_features(folder: str | os.PathLike[str]) -> FeatureSet:
     return store.read()
 
 
-__all__ = ["STORES", "Sink", "Store", "open_features", "read_meta"]
+def recorded_batch_size(folder: str | os.PathLike[str]) -> int | None:
+    """Read the batch size of the features in a folder, finished or not; None if there are none."""
+    try:
+        return int(read_meta(Path(folder).expanduser())["request"]["batch_size"])
+    except (StoreError, KeyError):
+        return None
+
+
+__all__ = ["STORES", "Sink", "Store", "open_features", "read_meta", "recorded_batch_size"]

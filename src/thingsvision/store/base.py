@@ -33,6 +33,8 @@ from .naming import file_names
 
 # Rows that one environment began are not continued by another.
 ENVIRONMENT = ("framework", "device", "versions")
+# Where the provenance says which batches were run in parts, for want of memory.
+PARTS = "parts"
 # Work that a power failure or kill -9 may cost, in seconds.
 SYNC_SECONDS = 5.0
 
@@ -122,6 +124,8 @@ class Store(ABC):
         meta = records.read_meta(self.folder)
         self._refuse_other(meta)
         self._arrays = meta.get("arrays", {})
+        if parts := meta.get("provenance", {}).get(PARTS):
+            self._provenance[PARTS] = parts
         if meta["status"] == records.FINISHED:
             return not self._reopened(meta)
         self._refuse_elsewhere(meta)
@@ -141,8 +145,14 @@ class Store(ABC):
         return False
 
     def note(self, provenance: Mapping[str, Any]) -> None:
-        """Add to the provenance what is known only when the work begins."""
-        self._provenance |= plain(provenance)
+        """Add to the provenance what is known only when the work has begun."""
+        noted = plain(provenance)
+        if PARTS in noted:  # an earlier run's stay, and this run's outlive it
+            noted[PARTS] = {**self._provenance.get(PARTS, {}), **noted[PARTS]}
+        self._provenance |= noted
+        if PARTS in noted:
+            with self._writing():
+                self._write_meta(records.UNFINISHED)
 
     def has(self, start: int) -> bool:
         """Tell whether the batch that starts at a row is on disk."""

@@ -44,9 +44,10 @@ class Sink(Protocol):
         """
 
     def note(self, provenance: Mapping[str, Any]) -> None:
-        """Add to the provenance what is known only when the work begins.
+        """Add to the provenance what is known only when the work has begun.
 
-        Called at most once, between ``begin`` and the first ``write``.
+        Called between ``begin`` and ``finish``. ``"parts"``, which batches were run in parts, is
+        joined with what an earlier run noted; anything else is replaced.
         """
 
     def has(self, start: int) -> bool:
