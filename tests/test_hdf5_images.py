@@ -20,6 +20,7 @@ from thingsvision.errors import (
     InvalidArgument,
     StimulusError,
     StoreError,
+    ThingsvisionWarning,
     UnknownName,
 )
 from thingsvision.testing import toy_network
@@ -317,8 +318,10 @@ def test_a_damaged_chunk_is_named(tmp_path: Path) -> None:
         raw.seek(chunk.byte_offset)
         raw.write(b"\xff" * chunk.size)
     stimuli = tv.load_stimuli(file)
-    with pytest.raises(StimulusError, match=r"1 images of a batch.*\n.*'000005'.*Row 5 of"):
-        tv.extract_features(toy_network(), stimuli, "fc")
+    with pytest.warns(ThingsvisionWarning, match=r"(?s)1 of \d+ images.*'000005'.*Row 5 of"):
+        features = tv.extract_features(toy_network(), stimuli, "fc")["fc"]
+    assert list(features.failures) == ["000005"]
+    assert np.isnan(np.asarray(features)[5]).all() and np.isfinite(np.asarray(features)[6]).all()
     np.testing.assert_array_equal(np.asarray(stimuli.image(6)), BRICKS[6])
 
 

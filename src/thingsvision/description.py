@@ -83,7 +83,7 @@ def describe_methods(features: str | os.PathLike[str] | FeatureSet | Features) -
     >>> from thingsvision.extraction import extract_features
     >>> from thingsvision.testing import toy_network
     >>> features = extract_features(toy_network(), np.zeros((2, 8, 6, 3), np.uint8), "fc")
-    >>> describe_methods(features).partition(". ")[0]
+    >>> describe_methods(features).partition(" with ")[0]
     'Activations of 2 images were extracted from the module "fc" of the network local/toy'
     """
     failed = 0

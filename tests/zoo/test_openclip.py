@@ -81,7 +81,7 @@ def pictures(size: int, count: int = 3) -> Any:
 
 def tensors(network: Any, images: Any) -> Any:
     rows = [preprocess(network.preprocessing, Image.fromarray(image)) for image in images]
-    return torch.from_numpy(np.stack(rows)).permute(0, 3, 1, 2)
+    return torch.from_numpy(np.stack(rows)).permute(0, 3, 1, 2).contiguous()
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -89,7 +89,7 @@ def test_embeddings_are_those_of_the_librarys_encoders(name: str) -> None:
     network = load(name)
     size = network.example_size[0]
     images = pictures(size)
-    found = tv.extract_features(network, images, ["visual", "penultimate"])
+    found = tv.extract_features(network, images, ["visual", "penultimate"], exact=True)
     tokens = open_clip.get_tokenizer(name)(TEXTS)
     texts = tv.extract_features(network, tv.load_texts(TEXTS), ["text", "penultimate"])
     with torch.no_grad():
@@ -250,7 +250,7 @@ def test_older_names_of_weights_are_understood(tmp_path: Path) -> None:
 def test_the_elements_of_cocas_towers() -> None:
     network = load("tiny-coca")
     images = pictures(32)
-    found = tv.extract_features(network, images, ["visual", "visual[0]", "visual[1]"])
+    found = tv.extract_features(network, images, ["visual", "visual[0]", "visual[1]"], exact=True)
     with torch.no_grad():
         latent, tokens = network.model.eval().visual(tensors(network, images))
     assert np.array_equal(found["visual"], latent) and np.array_equal(found["visual[0]"], latent)

@@ -10,7 +10,7 @@ from .verb import Verb
 @click.command(cls=Verb, examples=("thingsvision methods out",))
 @click.argument("folder", metavar="DIR")
 def methods(folder: str) -> None:
-    """Write the methods paragraph of the features in DIR, with what to cite."""
+    """Write the methods paragraph of features, with references."""
     from ..description import describe_methods
 
     click.echo(describe_methods(folder))

@@ -28,8 +28,6 @@ if TYPE_CHECKING:
         "thingsvision rdm out -o wide --dissimilarity gaussian --bandwidth 100",
         "thingsvision rdm out -m blocks.5 --plot photos.png --images images",
         "thingsvision rdm torchvision/alexnet images -m '*' -o all-rdms --random",
-        "thingsvision rdm torchvision/alexnet images -m output -o two --random --model "
-        "torchvision/squeezenet1_1@features.1?",
     ),
 )
 @click.argument("source", metavar="DIR|NETWORK", type=click.Path())
@@ -120,7 +118,7 @@ def rdm(
     style: str | None,
     **options: Any,
 ) -> None:
-    """Compute the RDMs of the activations in DIR, or of those of NETWORK for IMAGES.
+    """Compute RDMs, of features or in one pass over images.
 
     DIR is what 'thingsvision extract' wrote. With NETWORK and IMAGES, as 'thingsvision extract'
     takes them, activations are not kept: one pass gives the RDMs of all modules, in bounded memory.

@@ -95,8 +95,8 @@ def diff_features(a: Any, b: Any) -> FeatureDiff:
     Examples
     --------
     >>> a = np.random.default_rng(0).standard_normal((6, 40))
-    >>> print(diff_features(a, np.maximum(a, 0)).about("values")[0].says)
-    B is A after a ReLU: max(A, 0)
+    >>> diff_features(a, np.maximum(a, 0)).about("values")[0].says.partition(".")[0]
+    'B is A after a ReLU: max(A, 0)'
     """
     side_a, side_b = read_given(a), read_given(b)
     findings = list(_recorded(side_a.provenance, side_b.provenance))

@@ -57,7 +57,7 @@ def as_bfloat16(rows: Rows) -> Rows:
     Examples
     --------
     >>> as_bfloat16(np.array([1.0, 1.00390625, 1.01171875]))
-    array([1.       , 1.       , 1.015625 ])
+    array([1.      , 1.      , 1.015625])
     """
     bits = np.ascontiguousarray(rows, np.float32).view(np.uint32)
     rounded = bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))

@@ -71,10 +71,13 @@ class ZarrStore(ChunkedStore):
     def sync(self) -> None:
         """Force all chunks that were put onto the disk, and the names of their folders."""
         for chunk in self._unsynced:
-            sync_tree(chunk) if chunk.is_dir() else sync(chunk)
+            if chunk.exists():  # Zarr writes no file for a chunk of zeros
+                sync_tree(chunk) if chunk.is_dir() else sync(chunk)
         for file in self._open_arrays:
+            chunks = self.part(file) / "c"
             sync(self.part(file) / "zarr.json")
-            sync(self.part(file) / "c")
+            if chunks.exists():
+                sync(chunks)
             sync(self.part(file))
         self._unsynced = {}
 
