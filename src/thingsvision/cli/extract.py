@@ -17,6 +17,7 @@ from .output import duration_text, results_alone, say, show_record, show_table, 
 from .verb import AFTER_INTERRUPT, Verb, one_of, read_folder, read_rows, require_name, table_options
 
 if TYPE_CHECKING:
+    from ..engines.shard import ShardResult
     from ..estimate import Estimate
     from ..features import FeatureSet
     from ..planning import Plan
@@ -109,6 +110,19 @@ def read_count(ctx: click.Context, param: click.Parameter, value: int | None) ->
     if value is not None and value < 1:
         raise click.BadParameter(f"{value} is too few; it is at least 1.")
     return value
+
+
+def read_shard_option(ctx: click.Context, param: click.Parameter, value: str | None) -> Any:
+    """Read ``K/N``."""
+    if value is None:
+        return None
+    from ..engines.shard import read_shard
+    from ..errors import InvalidArgument
+
+    try:
+        return read_shard(value)
+    except InvalidArgument as error:
+        raise click.BadParameter(str(error)) from error
 
 
 def read_batch_size(ctx: click.Context, param: click.Parameter, value: str) -> int | str:
@@ -245,6 +259,13 @@ def read_batch_size(ctx: click.Context, param: click.Parameter, value: str) -> i
     help="npy, hdf5, mat, txt, pt, zarr, csv or parquet.",
 )
 @click.option(
+    "--shard",
+    metavar="K/N",
+    callback=read_shard_option,
+    help="Compute the K-th of N parts only, into the folder that all parts fill: for the jobs of a "
+    "cluster, or for several GPUs.",
+)
+@click.option(
     "--dry-run",
     is_flag=True,
     help="Only show what would be done, and what it costs, from a short trial with random weights.",
@@ -277,6 +298,7 @@ def extract(
     exact: bool,
     precision: str,
     format: str,
+    shard: Any,
     dry_run: bool,
     style: str | None,
 ) -> None:
@@ -337,11 +359,35 @@ def extract(
             cost = work.estimate(out, format=format, measure=network.backend.device != "meta")
         _show_plan(work, cost, out, weights, random, style)
         return
-    features = extract_features(network, stimuli, list(modules), out=out, format=format, **options)
+    if shard is None:
+        features: FeatureSet | None = extract_features(
+            network, stimuli, list(modules), out=out, format=format, **options
+        )
+        failures = features.failures if features else {}
+    else:
+        from ..engines.shard import extract_shard
+
+        part = extract_shard(
+            network, stimuli, list(modules), shard, out=out, format=format, **options
+        )
+        features, failures = part.features, part.failures
+        say(_shard_text(part))
     _say_what_was_assumed(network.for_modality(stimuli.modality))
-    show_features(features, out, style)
-    if features.failures:
+    if features is not None:
+        show_features(features, out, style)
+    if failures:
         ctx.exit(SOME_FAILED)
+
+
+def _shard_text(part: ShardResult) -> str:
+    """Tell what a shard did and what is left."""
+    done = f"Shard {part.shard} is done: {counted(part.n_stimuli, 'image')}. "
+    if not part.missing:
+        return done + "The features of all images are complete."
+    return done + (
+        f"Batches that are missing yet, of other shards: {part.missing}. The last shard completes "
+        "the folder; the same command without --shard computes what is missing."
+    )
 
 
 def show_features(features: FeatureSet, out: str | os.PathLike[str], style: str | None) -> None:
