@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .encoding.model import fit_encoding, linear_predictivity
     from .encoding.partition import partition_variance
     from .encoding.result import EncodingResult
+    from .engines.ray import extract_with_ray
     from .engines.shard import extract_shard
     from .extraction import extract_features
     from .features import Features, FeatureSet
@@ -69,6 +70,7 @@ _HOMES = {
     "diff_features": "diff",
     "extract_features": "extraction",
     "extract_shard": "engines.shard",
+    "extract_with_ray": "engines.ray",
     "fetch_dataset": "datasets",
     "fit_encoding": "encoding.model",
     "get_extractor": "version2",
@@ -124,6 +126,7 @@ __all__ = [
     "diff_features",
     "extract_features",
     "extract_shard",
+    "extract_with_ray",
     "fetch_dataset",
     "fit_encoding",
     "get_extractor",

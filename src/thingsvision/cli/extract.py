@@ -266,6 +266,21 @@ def read_batch_size(ctx: click.Context, param: click.Parameter, value: str) -> i
     "cluster, or for several GPUs.",
 )
 @click.option(
+    "--engine",
+    default="local",
+    show_default=True,
+    callback=one_of("engine", lambda: ("local", "ray")),
+    help="local, or ray for workers that share the work.",
+)
+@click.option("--address", help="Of the Ray cluster; this machine alone by default.")
+@click.option(
+    "--workers",
+    type=int,
+    callback=read_count,
+    metavar="N",
+    help="Of Ray; as many as there is room for by default.",
+)
+@click.option(
     "--dry-run",
     is_flag=True,
     help="Only show what would be done, and what it costs, from a short trial with random weights.",
@@ -299,6 +314,9 @@ def extract(
     precision: str,
     format: str,
     shard: Any,
+    engine: str,
+    address: str | None,
+    workers: int | None,
     dry_run: bool,
     style: str | None,
 ) -> None:
@@ -324,6 +342,11 @@ def extract(
     from ..store import recorded_batch_size
     from ..texts import load_texts
 
+    for_ray = {"--address": address, "--workers": workers}
+    if engine != "ray" and (given := [name for name, value in for_ray.items() if value]):
+        raise click.UsageError(f"{', '.join(given)} cannot go without --engine ray.")
+    if engine == "ray" and shard:
+        raise click.UsageError("--shard cannot go with --engine ray, which makes its own shards.")
     for_images = {"--file-names": file_names, "--dataset": dataset, "--rows": rows,
                   "--max-pixels": max_pixels, "--resize": resize, "--crop": crop,
                   "--interpolation": interpolation}  # fmt: skip
@@ -359,19 +382,23 @@ def extract(
             cost = work.estimate(out, format=format, measure=network.backend.device != "meta")
         _show_plan(work, cost, out, weights, random, style)
         return
-    if shard is None:
-        features: FeatureSet | None = extract_features(
-            network, stimuli, list(modules), out=out, format=format, **options
-        )
-        failures = features.failures if features else {}
-    else:
+    options |= {"out": out, "format": format}
+    features: FeatureSet | None
+    if shard is not None:
         from ..engines.shard import extract_shard
 
-        part = extract_shard(
-            network, stimuli, list(modules), shard, out=out, format=format, **options
-        )
+        part = extract_shard(network, stimuli, list(modules), shard, **options)
         features, failures = part.features, part.failures
         say(_shard_text(part))
+    else:
+        if engine == "ray":
+            from ..engines.ray import extract_with_ray
+
+            options |= {"address": address, "workers": workers}
+            features = extract_with_ray(network, stimuli, list(modules), **options)
+        else:
+            features = extract_features(network, stimuli, list(modules), **options)
+        failures = features.failures
     _say_what_was_assumed(network.for_modality(stimuli.modality))
     if features is not None:
         show_features(features, out, style)
