@@ -77,9 +77,7 @@ def side(data: RDMs, argument: str) -> Side:
     return _side_of(items, names, labels, False)
 
 
-def joined(
-    sides: Sequence[Side], by_position: bool, least: int = LEAST
-) -> tuple[str, ...] | None:
+def joined(sides: Sequence[Side], by_position: bool, least: int = LEAST) -> tuple[str, ...] | None:
     """Say by which ids, in which order, all RDMs are joined; None is by position.
 
     Raises
