@@ -22,6 +22,7 @@ from .matrix import (
     check_ids,
     check_matrix,
     check_pairs,
+    checked,
     condensed,
     squared,
     stimuli_of_pairs,
@@ -383,14 +384,7 @@ def load_rdm(
     measure = files.agreed(path, about.get("dissimilarity", ""), dissimilarity)
     if "provenance" not in about:  # not written by RDM.save
         what = f"{path}, {variable}," if variable else str(path)
-        signed = may_be_negative(measure)
-        if array.ndim == 1 and stimuli_of_pairs(len(array)):
-            check_pairs(array, what, names, signed)
-        else:
-            check_matrix(array, what, names, signed)
-            array = condensed(array)
-        if not signed and not isinstance(array, np.memmap):
-            array = np.maximum(array, 0)  # rounding
+        array = checked(array, what, names, may_be_negative(measure))
     return RDM(
         array,
         names,
