@@ -245,7 +245,7 @@ def stream(
 
 def save(rdm: Any, path: Path) -> None:
     """Write an RDM, so that a reader never finds half of one."""
-    from ..streaming import save_whole
+    from ..rsa.rdm_set import save_whole
 
     save_whole(rdm, path)
 
