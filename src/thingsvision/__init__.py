@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .encoding.model import fit_encoding, linear_predictivity
     from .encoding.partition import partition_variance
     from .encoding.result import EncodingResult
+    from .engines.shard import extract_shard
     from .extraction import extract_features
     from .features import Features, FeatureSet
     from .planning import plan
@@ -68,6 +69,7 @@ _HOMES = {
     "describe_methods": "description",
     "diff_features": "diff",
     "extract_features": "extraction",
+    "extract_shard": "engines.shard",
     "fetch_dataset": "datasets",
     "fit_encoding": "encoding.model",
     "get_extractor": "version2",
@@ -122,6 +124,7 @@ __all__ = [
     "describe_methods",
     "diff_features",
     "extract_features",
+    "extract_shard",
     "fetch_dataset",
     "fit_encoding",
     "get_extractor",

@@ -134,11 +134,13 @@ def extract_features(
     if was_complete:
         log.info("The features in %s are complete already; nothing was computed.", out)
     if features.failures:
-        _warn_of_failures(features.failures, len(work.stimuli), out)
+        warn_of_failures(features.failures, len(work.stimuli), out)
     return FeatureSet({capture.address: features[capture.address] for capture in work.captures})
 
 
-def run(jobs: Sequence[tuple[Plan, Sink]], progress: bool | None = None) -> None:
+def run(
+    jobs: Sequence[tuple[Plan, Sink]], progress: bool | None = None, part: range | None = None
+) -> None:
     """Send every batch that a sink lacks through its network; each image is decoded once.
 
     Parameters
@@ -148,15 +150,20 @@ def run(jobs: Sequence[tuple[Plan, Sink]], progress: bool | None = None) -> None
         stimuli, preprocessing, size and batches.
     progress : bool, optional
         Show a progress bar on standard error; by default in a terminal.
+    part : range, optional
+        First rows of the batches that are to be computed; all of them by default.
     """
     first, _ = jobs[0]
     forwards = [choose_forward(work) for work, _ in jobs]
     for forward, (_, sink) in zip(forwards, jobs, strict=True):
         sink.note({"forward": forward.record})
     runs = [Halving(forward.run) for forward in forwards]
-    starts = [start for start in first.starts if not all(sink.has(start) for _, sink in jobs)]
-    count = len(first.stimuli)
-    missing = sum(min(first.batch_size, count - start) for start in starts)
+    wanted = first.starts if part is None else part
+    starts = [start for start in wanted if not all(sink.has(start) for _, sink in jobs)]
+    count, missing = (
+        sum(min(first.batch_size, len(first.stimuli) - start) for start in batches)
+        for batches in (wanted, starts)
+    )
     is_first = True
     bar = tqdm(
         total=count, initial=count - missing, unit=f" {first.stimuli.modality}s",
@@ -213,7 +220,8 @@ def _blanked(array: NDArray[Any], rows: Sequence[int]) -> NDArray[Any]:
     return array
 
 
-def _warn_of_failures(failures: Mapping[str, str], count: int, out: Any) -> None:
+def warn_of_failures(failures: Mapping[str, str], count: int, out: Any) -> None:
+    """Warn of images that could not be decoded, with the reasons of the first ones."""
     reasons = list(failures.values())
     more = [f"and {len(reasons) - SHOWN} more"] if len(reasons) > SHOWN else []
     where = "" if out is None else f"stimuli.csv in {os.fspath(out)!r} names them all. "

@@ -198,8 +198,11 @@ class Net(nn.Flatten):
 def make():
     return tv.wrap_model(Net(), tv.Preprocessing(resize=32, crop=24))
 """
-# The rows of every batch are listed at once.
+# The rows of every batch are listed at once; interrupts are heard, also where tests run in the
+# background and all that they start would not.
 PROGRAM = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from thingsvision.cli import main
 from thingsvision.store import base
 base.SYNC_SECONDS = 0
@@ -235,6 +238,31 @@ def test_an_interrupt_keeps_what_is_finished_and_the_same_command_goes_on(
     result = run(*command)
     assert result.code == 0, result.err
     assert len(tv.open_features("out")["output"]) == 56
+
+
+def test_shards_fill_one_folder(run: Run, place: Path) -> None:
+    first = run(*ARGS, "-o", "out", "--shard", "2/2")
+    assert (first.code, first.out) == (0, "")
+    said = " ".join(first.err.split())
+    assert "Shard 2/2 is done: 2 images." in said
+    assert "missing yet, of other shards: 1. The last shard completes the folder" in said
+    assert run("rdm", "out").code == 1, "unfinished"
+    last = run(*ARGS, "-o", "out", "--shard", "1/2")
+    assert last.code == 0 and "The features of all images are complete." in last.err
+    whole = run(*ARGS, "-o", "whole")
+    assert last.out.split() == whole.out.replace("whole/", "out/").split()
+    for file in (place / "whole").iterdir():
+        assert file.read_bytes() == (place / "out" / file.name).read_bytes()
+    for wrong in ("3/2", "two"):
+        result = run(*ARGS, "-o", "out", "--shard", wrong)
+        assert result.code == 2 and "is no shard" in result.err
+
+
+def test_a_shard_with_broken_images_ends_with_3(run: Run, place: Path) -> None:
+    cat = place / "images" / "animal" / "cat.jpg"
+    cat.write_bytes(cat.read_bytes()[:3000])
+    assert run(*ARGS, "-o", "out", "--shard", "1/2").code == 3
+    assert run(*ARGS, "-o", "out", "--shard", "2/2").code == 0
 
 
 def test_the_help_names_all_reductions(run: Run) -> None:

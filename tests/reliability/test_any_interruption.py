@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from thingsvision.backends.toy import ToyBackend
+from thingsvision.engines.shard import extract_shard
 from thingsvision.errors import StimulusError, ThingsvisionWarning
 from thingsvision.extraction import extract_features
 from thingsvision.store import STORES, base, disk, records
@@ -45,11 +46,18 @@ def picture(row: int) -> bytes:
         return path.read_bytes()
 
 
-def extract(images: Path, out: Path, format: str, batch_size: int) -> None:
+def extract(
+    images: Path, out: Path, format: str, batch_size: int, shard: tuple[int, int] | None = None
+) -> None:
+    options: dict[str, Any] = {
+        "out": out, "format": format, "batch_size": batch_size, "progress": False
+    }  # fmt: skip
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ThingsvisionWarning)
-        extract_features(toy_network(), images, ["thin", "fc"], out=out, format=format,
-                         batch_size=batch_size, progress=False)  # fmt: skip
+        if shard is None:
+            extract_features(toy_network(), images, ["thin", "fc"], **options)
+        else:
+            extract_shard(toy_network(), images, ["thin", "fc"], shard, **options)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -57,8 +65,10 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
+shards = st.integers(1, 4).flatmap(lambda count: st.tuples(st.integers(1, count), st.just(count)))
 interruptions = st.lists(
     st.tuples(
+        st.none() | shards,
         st.sampled_from(PLACES),
         st.integers(0, 5),  # at which call
         st.booleans(),  # before it, or after it
@@ -90,7 +100,7 @@ def test_the_bytes_are_the_same(
         lay()
         extract(images, whole, format, batch_size)
         failed: set[int] = set()
-        for (owner, name), moment, is_before, is_clean, broken in course:
+        for shard, (owner, name), moment, is_before, is_clean, broken in course:
             # Only what is not extracted yet may be broken: else it counts as changed.
             failed = set(broken) if not out.exists() else failed & set(broken)
             lay(failed)
@@ -114,7 +124,7 @@ def test_the_bytes_are_the_same(
                     patch.setattr(base.Store, "close", lambda self: self.release())
                 patch.setattr(owner, name, interrupted)
                 with suppress(Interruption, StimulusError):
-                    extract(images, out, format, batch_size)
+                    extract(images, out, format, batch_size, shard)
         lay()
         extract(images, out, format, batch_size)
         assert contents(out) == contents(whole)

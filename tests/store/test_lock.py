@@ -70,13 +70,18 @@ def test_parts_do_not_exclude_each_other(tmp_path: Path) -> None:
     try:
         with hold(tmp_path, "2-of-2"):
             pass
-        with pytest.raises(StoreError, match="Part 1-of-2 of"), hold(tmp_path, "1-of-2"):
-            pass
+        for part in ("1-of-2", "", "3-of-7"):  # the same one, the whole, and of other parts
+            with pytest.raises(StoreError, match="Shard 1/2 of"), hold(tmp_path, part):
+                pass
     finally:
         end(first)
     with hold(tmp_path, "1-of-2"):
         pass
     assert list(tmp_path.iterdir()) == []
+    with hold(tmp_path), pytest.raises(StoreError, match="'.*' is being"), hold(tmp_path, "2-of-2"):
+        pass
+    with hold(tmp_path):
+        pass
 
 
 def test_converting_holds_its_target(numbered: Numbered, tmp_path: Path) -> None:

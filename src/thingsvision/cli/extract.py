@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -11,71 +10,21 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..errors import counted
 from .modules import surveyed
 from .output import results_alone, say, show_table
 from .plan_shown import show_plan
-from .verb import AFTER_INTERRUPT, Verb, one_of, read_folder, read_rows, require_name, table_options
+from .values import read_count, read_device, read_projections, read_reductions, read_size
+from .verb import AFTER_INTERRUPT, Verb, one_of, read_folder, read_rows, table_options
 
 if TYPE_CHECKING:
+    from ..engines.shard import ShardResult
     from ..features import FeatureSet
     from ..zoo import Network
 
 GOES_ON = "What was finished is kept: run the same command again, and it goes on from there."
 # Exit code of a run that went through, but for images that could not be decoded.
 SOME_FAILED = 3
-
-
-def read_size(ctx: click.Context, param: click.Parameter, value: str | None) -> Any:
-    """Read a number of pixels, or ``HEIGHTxWIDTH``; ``none`` stays a word."""
-    if value in (None, "none"):
-        return value
-    parts = str(value).split("x")
-    if not all(part.isdecimal() and int(part) for part in parts) or len(parts) > 2:
-        raise click.BadParameter(f"{value!r} is no size; allowed are 224, 224x288 and none.")
-    numbers = tuple(map(int, parts))
-    return numbers[0] if len(numbers) == 1 else numbers
-
-
-def read_reductions(
-    ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
-) -> str | dict[str, str] | None:
-    """Read ``NAME`` for all modules, and ``PATTERN=NAME`` for those that match."""
-    from ..reduction import REDUCTIONS
-
-    rules = _rules(values)
-    for name in rules.values():
-        require_name("reduction", name, REDUCTIONS)
-    return rules["*"] if list(rules) == ["*"] else rules or None
-
-
-def read_projections(
-    ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
-) -> int | dict[str, int] | None:
-    """Read ``K`` for all modules, and ``PATTERN=K`` for those that match."""
-    rules = {}
-    for pattern, number in _rules(values).items():
-        if not number.isdecimal() or not int(number):
-            raise click.BadParameter(f"{number!r} is no number of features; it is at least 1.")
-        rules[pattern] = int(number)
-    return rules["*"] if list(rules) == ["*"] else rules or None
-
-
-def _rules(values: tuple[str, ...]) -> dict[str, str]:
-    """Split ``PATTERN=VALUE``; a lone value is for all that is left."""
-    rules: dict[str, str] = {}
-    for value in sorted(values, key=lambda value: "=" not in value):
-        pattern, _, wanted = value.rpartition("=")
-        pattern = pattern or "*"
-        if rules.setdefault(pattern, wanted) != wanted:
-            raise click.BadParameter(f"{pattern!r} is to be {rules[pattern]!r} and {wanted!r}.")
-    return rules
-
-
-def read_device(ctx: click.Context, param: click.Parameter, value: str) -> str:
-    """Refuse what is no device anywhere; whether it is here is known when it is used."""
-    if not re.fullmatch(r"auto|cpu|mps|(cuda|gpu)(:\d+)?", value):
-        require_name("device", value, ("auto", "cpu", "cuda", "cuda:1", "mps"))
-    return value
 
 
 def _formats() -> Iterable[str]:
@@ -102,11 +51,17 @@ def _interpolations() -> Iterable[str]:
     return INTERPOLATIONS
 
 
-def read_count(ctx: click.Context, param: click.Parameter, value: int | None) -> int | None:
-    """Refuse a number below one."""
-    if value is not None and value < 1:
-        raise click.BadParameter(f"{value} is too few; it is at least 1.")
-    return value
+def read_shard_option(ctx: click.Context, param: click.Parameter, value: str | None) -> Any:
+    """Read ``K/N``."""
+    if value is None:
+        return None
+    from ..engines.shard import read_shard
+    from ..errors import InvalidArgument
+
+    try:
+        return read_shard(value)
+    except InvalidArgument as error:
+        raise click.BadParameter(str(error)) from error
 
 
 def read_batch_size(ctx: click.Context, param: click.Parameter, value: str) -> int | str:
@@ -243,6 +198,13 @@ def read_batch_size(ctx: click.Context, param: click.Parameter, value: str) -> i
     help="npy, hdf5, mat, txt, pt, zarr, csv or parquet.",
 )
 @click.option(
+    "--shard",
+    metavar="K/N",
+    callback=read_shard_option,
+    help="Compute the K-th of N parts only, into the folder that all parts fill: for the jobs of a "
+    "cluster, or for several GPUs.",
+)
+@click.option(
     "--dry-run",
     is_flag=True,
     help="Only show what would be done, and what it costs, from a short trial with random weights.",
@@ -275,6 +237,7 @@ def extract(
     exact: bool,
     precision: str,
     format: str,
+    shard: Any,
     dry_run: bool,
     style: str | None,
 ) -> None:
@@ -335,11 +298,35 @@ def extract(
             cost = work.estimate(out, format=format, measure=network.backend.device != "meta")
         show_plan(work, cost, out, weights, random, style)
         return
-    features = extract_features(network, stimuli, list(modules), out=out, format=format, **options)
+    if shard is None:
+        features: FeatureSet | None = extract_features(
+            network, stimuli, list(modules), out=out, format=format, **options
+        )
+        failures = features.failures if features else {}
+    else:
+        from ..engines.shard import extract_shard
+
+        part = extract_shard(
+            network, stimuli, list(modules), shard, out=out, format=format, **options
+        )
+        features, failures = part.features, part.failures
+        say(_shard_text(part))
     _say_what_was_assumed(network.for_modality(stimuli.modality))
-    show_features(features, out, style)
-    if features.failures:
+    if features is not None:
+        show_features(features, out, style)
+    if failures:
         ctx.exit(SOME_FAILED)
+
+
+def _shard_text(part: ShardResult) -> str:
+    """Tell what a shard did and what is left."""
+    done = f"Shard {part.shard} is done: {counted(part.n_stimuli, 'image')}. "
+    if not part.missing:
+        return done + "The features of all images are complete."
+    return done + (
+        f"Batches that are missing yet, of other shards: {part.missing}. The last shard completes "
+        "the folder; the same command without --shard computes what is missing."
+    )
 
 
 def show_features(features: FeatureSet, out: str | os.PathLike[str], style: str | None) -> None:

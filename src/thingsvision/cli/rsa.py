@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .extract import GOES_ON, read_count, read_device, shown_path
+from .extract import GOES_ON, shown_path
 from .output import results_alone, say, show_table
+from .values import read_count, read_device
 from .verb import AFTER_INTERRUPT, Verb, table_options
 
 if TYPE_CHECKING:

@@ -7,6 +7,10 @@ Every `SYNC_SECONDS` the rows are forced onto the disk (``fsync``), and only the
 listed. So what is listed is whole after the end of the process at any moment, ``kill -9`` included,
 and after a power failure; what was not listed yet is computed again. An array, the tables and
 ``meta.json`` are forced onto the disk before they get the names they are found under.
+
+Several processes may each fill a part of the rows. What concerns all of them
+(``meta.json``, laying out the arrays, the finish) is done by one at a time; each lists its own
+batches, and whoever finds all of them listed finishes.
 """
 
 from __future__ import annotations
@@ -14,7 +18,7 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -29,6 +33,7 @@ from ..stimuli import StimulusSet
 from . import records
 from .disk import sync
 from .failures import Failure, failures, refuse_nothing, without_mended
+from .lock import alone
 from .naming import file_names
 
 # Rows that one environment began are not continued by another.
@@ -61,6 +66,9 @@ class Store(ABC):
         self._arrays: dict[str, dict[str, Any]] = {}
         self._unlisted: dict[int, list[str]] = {}
         self._synced = monotonic()
+        self._is_prepared = False
+        self._part = ""
+        self._of_others: dict[int, list[str]] = {}
 
     @abstractmethod
     def create(self, file: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
@@ -102,6 +110,34 @@ class Store(ABC):
     ) -> None:
         """Make a complete array one that `create` goes on with; may be called twice."""
 
+    def take_part(self, part: str) -> None:
+        """Fill a part of the rows only, such as ``"2-of-5"``, while other processes fill others.
+
+        Comes before ``begin``. Batches that others have written by then are not written again.
+        """
+        self._part = part
+
+    def missing(self) -> list[int]:
+        """Find the batches that nobody has written: the first row of each.
+
+        Returns
+        -------
+        list of int
+            Empty for a finished folder.
+        """
+        if records.read_meta(self.folder)["status"] == records.FINISHED:
+            return []
+        self._of_others = records.read_other_progress(self.folder, self._part)
+        step = int(self._request.get("batch_size", 1))
+        return [start for start in range(0, len(self._stimuli), step) if not self.has(start)]
+
+    def failures(self) -> dict[str, str]:
+        """Find the stimuli of the batches written here that failed: id → reason."""
+        found: dict[str, str] = {}
+        for start, digests in self._written.items():
+            found |= failures(self._stimuli.ids[start : start + len(digests)], digests)
+        return found
+
     def begin(
         self, request: Mapping[str, Any], provenance: Mapping[str, Any], stimuli: StimulusSet
     ) -> bool:
@@ -115,6 +151,10 @@ class Store(ABC):
         """
         self._request, self._provenance = plain(request), plain(provenance)
         self._stimuli = stimuli
+        with self._alone():
+            return self._begun()
+
+    def _begun(self) -> bool:
         if not (self.folder / records.META).is_file():
             with self._writing():
                 self.folder.mkdir(parents=True, exist_ok=True)
@@ -130,10 +170,15 @@ class Store(ABC):
             return not self._reopened(meta)
         self._refuse_elsewhere(meta)
         with self._writing():
-            self._written = records.read_progress(self.folder)
             if not self._arrays or not all(self.holds(*_spec(e)) for e in self._arrays.values()):
-                self._written = {}
-                (self.folder / records.PROGRESS).unlink(missing_ok=True)
+                records.remove_progress(self.folder)
+            self._written = records.read_progress(self.folder, self._part)
+            self._of_others = records.read_other_progress(self.folder, self._part)
+            if self._of_others and not self._part:  # shards came before; this run takes over
+                self._written = self._of_others | self._written
+                self._of_others = {}
+                records.write_progress(self.folder, self._written)
+                records.remove_progress(self.folder, of_whole=False)
         self._refuse_changed(
             (start + offset, digest)
             for start, digests in self._written.items()
@@ -147,16 +192,19 @@ class Store(ABC):
     def note(self, provenance: Mapping[str, Any]) -> None:
         """Add to the provenance what is known only when the work has begun."""
         noted = plain(provenance)
-        if PARTS in noted:  # an earlier run's stay, and this run's outlive it
+        if PARTS not in noted:
+            self._provenance |= noted
+            return
+        with self._alone(), self._writing():
+            self._learn()
+            # An earlier run's stay, and this run's outlive it.
             noted[PARTS] = {**self._provenance.get(PARTS, {}), **noted[PARTS]}
-        self._provenance |= noted
-        if PARTS in noted:
-            with self._writing():
-                self._write_meta(records.UNFINISHED)
+            self._provenance |= noted
+            self._write_meta(records.UNFINISHED)
 
     def has(self, start: int) -> bool:
         """Tell whether the batch that starts at a row is on disk."""
-        return start in self._written
+        return start in self._written or start in self._of_others
 
     def write(
         self,
@@ -173,18 +221,10 @@ class Store(ABC):
             If the disk is full or cannot be written, or the batch does not fit the others.
         """
         with self._writing():
-            if not self._arrays:
-                names = file_names(list(arrays))
-                self._arrays = {
-                    address: {
-                        "file": names[address],
-                        "shape": [len(self._stimuli), *array.shape[1:]],
-                        "dtype": array.dtype.str,
-                        "axes": list(axes[address]),
-                    }
-                    for address, array in arrays.items()
-                }
-                self._write_meta(records.UNFINISHED)
+            if not self._is_prepared:
+                with self._alone():
+                    self._prepare(arrays, axes)
+                self._is_prepared = True
             for address, array in arrays.items():
                 file, shape, dtype = _spec(self._arrays[address])
                 if array.shape[1:] != shape[1:] or array.dtype != dtype:
@@ -192,7 +232,6 @@ class Store(ABC):
                         f"{address!r} gave rows of shape {array.shape[1:]} and type "
                         f"{array.dtype}, but {shape[1:]} and {dtype} before."
                     )
-                self.create(file, shape, dtype)
                 self.put(file, start, array)
             self.flush()
             self._written[start] = self._unlisted[start] = list(digests)
@@ -202,6 +241,8 @@ class Store(ABC):
     def finish(self) -> None:
         """Write the tables beside the arrays, and declare the store complete.
 
+        A part does so if it is the last: if nothing is missing.
+
         Raises
         ------
         StoreError
@@ -210,6 +251,17 @@ class Store(ABC):
         with self._writing():
             self._list()
         self.release()
+        with self._alone():
+            if not self._part:
+                self._finish()
+            elif (
+                records.read_meta(self.folder)["status"] != records.FINISHED and not self.missing()
+            ):
+                self._learn()
+                self._written = self._of_others | self._written
+                self._finish()
+
+    def _finish(self) -> None:
         digests = records.in_order(self._written, len(self._stimuli))
         refuse_nothing(self._stimuli.ids, digests)
         self._provenance = records.with_content(self._provenance, self._written, len(self._stimuli))
@@ -218,7 +270,7 @@ class Store(ABC):
             for entry in self._arrays.values():
                 self.complete(*_spec(entry))
             self._write_meta(records.FINISHED)
-            (self.folder / records.PROGRESS).unlink(missing_ok=True)
+            records.remove_progress(self.folder)
 
     def close(self) -> None:
         """Let go of all files. What was written stays; may be called twice."""
@@ -269,7 +321,7 @@ class Store(ABC):
             self.sync()
             sync(self.folder)
             for start in list(self._unlisted):
-                records.append_progress(self.folder, start, self._unlisted[start])
+                records.append_progress(self.folder, start, self._unlisted[start], self._part)
                 del self._unlisted[start]
         self._synced = monotonic()
 
@@ -282,7 +334,7 @@ class Store(ABC):
         kept = without_mended(whole, self._stimuli)
         if kept == whole:
             with suppress(OSError):  # left by a run that was killed at the very end
-                (self.folder / records.PROGRESS).unlink()
+                records.remove_progress(self.folder)
             return False
         self._refuse_elsewhere(meta)
         self._go_on_from(kept)
@@ -295,8 +347,40 @@ class Store(ABC):
         with self._writing():
             for entry in self._arrays.values():
                 self.reopen(*_spec(entry))
-            records.write_progress(self.folder, written)
+            records.write_progress(self.folder, written, self._part)
         self._written = written
+
+    def _prepare(
+        self, arrays: Mapping[str, NDArray[Any]], axes: Mapping[str, tuple[str, ...]]
+    ) -> None:
+        """Reserve the arrays, as the first batch, or another process, found them to be."""
+        self._learn()
+        if not self._arrays:
+            names = file_names(list(arrays))
+            self._arrays = {
+                address: {
+                    "file": names[address],
+                    "shape": [len(self._stimuli), *array.shape[1:]],
+                    "dtype": array.dtype.str,
+                    "axes": list(axes[address]),
+                }
+                for address, array in arrays.items()
+            }
+            self._write_meta(records.UNFINISHED)
+        for entry in self._arrays.values():
+            self.create(*_spec(entry))
+
+    def _learn(self) -> None:
+        """Take over what other processes have recorded of the whole in the meantime."""
+        if self._part:
+            meta = records.read_meta(self.folder)
+            self._arrays = meta.get("arrays", {})
+            if parts := meta.get("provenance", {}).get(PARTS):
+                self._provenance[PARTS] = {**self._provenance.get(PARTS, {}), **parts}
+
+    def _alone(self) -> AbstractContextManager[None]:
+        """Keep other processes that fill parts away for a moment."""
+        return alone(self.folder) if self._part else nullcontext()
 
     def _module(self, file: str) -> str:
         """Find the address of the module whose array a file holds."""
@@ -336,8 +420,12 @@ class Store(ABC):
             )
 
     def _refuse_elsewhere(self, meta: Mapping[str, Any]) -> None:
-        old, new = ({k: record.get(k) for k in ENVIRONMENT} for record in
-                    (meta.get("provenance", {}), self._provenance))  # fmt: skip
+        old, new = (
+            # Any of several GPUs may go on.
+            {key: str(record.get(key)).partition(":")[0] if key == "device" else record.get(key)
+             for key in ENVIRONMENT}
+            for record in (meta.get("provenance", {}), self._provenance)
+        )  # fmt: skip
         if changed := differences(old, new):
             raise StoreError(
                 f"The run in {str(self.folder)!r} was begun elsewhere and is not finished: "

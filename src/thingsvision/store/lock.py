@@ -11,6 +11,9 @@ from filelock import FileLock, Timeout
 
 from ..errors import StoreError
 
+# Seconds for which the beginning and the finish of another shard are waited for.
+PATIENCE = 600
+
 
 @contextmanager
 def hold(folder: str | os.PathLike[str], part: str = "") -> Iterator[None]:
@@ -24,8 +27,8 @@ def hold(folder: str | os.PathLike[str], part: str = "") -> Iterator[None]:
     folder : path
         Made if it is missing.
     part : str
-        Letters, digits and ``-``. Processes that write to different parts do not exclude each
-        other.
+        Such as ``"2-of-5"``. Processes that write to different parts of the same number do not
+        exclude each other; one that writes to the whole folder excludes all of them.
 
     Raises
     ------
@@ -36,21 +39,13 @@ def hold(folder: str | os.PathLike[str], part: str = "") -> Iterator[None]:
     --------
     >>> import tempfile
     >>> folder = tempfile.mkdtemp()
-    >>> with hold(folder), hold(folder, "1-of-2"):
+    >>> with hold(folder, "1-of-2"), hold(folder, "2-of-2"):
     ...     pass
     """
     folder = Path(folder).expanduser()
-    file = folder / (f".{part}.lock" if part else ".lock")
-    lock = FileLock(file)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=0)
-    except Timeout:
-        what = f"Part {part} of {str(folder)!r}" if part else repr(str(folder))
-        raise StoreError(
-            f"{what} is being written by another process. Wait until that has ended, or choose "
-            "another folder."
-        ) from None
+        with alone(folder):
+            mine = _claimed(folder, part)
     except PermissionError:
         # Nobody with these rights writes here, and finished features may still be read.
         yield
@@ -66,6 +61,66 @@ def hold(folder: str | os.PathLike[str], part: str = "") -> Iterator[None]:
     try:
         yield
     finally:
-        with suppress(OSError):  # Windows deletes no open file
-            file.unlink()
-        lock.release()
+        _let_go(mine)
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Wait for the right to do what takes a moment and must not be done by two at once.
+
+    Raises
+    ------
+    StoreError
+        If another process has been at it for `PATIENCE` seconds.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    guard = FileLock(folder / ".moment.lock")
+    try:
+        guard.acquire(timeout=PATIENCE)
+    except Timeout:
+        raise StoreError(
+            f"Another process has been beginning or finishing {str(folder)!r} for {PATIENCE} "
+            "seconds. See whether it still runs, and run the same command again."
+        ) from None
+    try:
+        yield
+    finally:
+        _let_go(guard)
+
+
+def _claimed(folder: Path, part: str) -> FileLock:
+    """Take the lock of a part, or of the whole, unless it is in the way of another's."""
+    mine = FileLock(folder / (f".{part}.lock" if part else ".lock"))
+    others = sorted(folder.glob(".*-of-*.lock"))
+    if part:
+        number = part.rpartition("-")[2]
+        others = [file for file in others if not file.stem.endswith(f"-of-{number}")]
+        others.append(folder / ".lock")
+    for file in others:
+        other = FileLock(file)
+        try:
+            other.acquire(timeout=0)
+        except Timeout:
+            raise _taken(folder, file) from None
+        _let_go(other)
+    try:
+        mine.acquire(timeout=0)
+    except Timeout:
+        raise _taken(folder, Path(mine.lock_file)) from None
+    return mine
+
+
+def _taken(folder: Path, file: Path) -> StoreError:
+    part = file.name.removeprefix(".").removesuffix(".lock").removesuffix("lock")
+    what = f"Shard {part.replace('-of-', '/')} of {str(folder)!r}" if part else repr(str(folder))
+    return StoreError(
+        f"{what} is being written by another process. Wait until that has ended, or choose "
+        "another folder."
+    )
+
+
+def _let_go(lock: FileLock) -> None:
+    """Remove a lock's file while it is held, so that nobody else's is removed."""
+    with suppress(OSError):  # Windows deletes no open file
+        Path(lock.lock_file).unlink()
+    lock.release()

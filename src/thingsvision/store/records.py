@@ -11,7 +11,8 @@ r"""What lies beside the arrays in a store.
     and rows agree; ``stimuli.csv`` has the exact id.
 ``progress.txt``
     While a run is unfinished: a line per batch that is on disk, with its first row and the digests
-    of its images, or ``!`` and the percent-encoded reason why one could not be decoded.
+    of its images, or ``!`` and the percent-encoded reason why one could not be decoded. A shard
+    has its own, such as ``progress-2-of-5.txt``.
 """
 
 from __future__ import annotations
@@ -64,43 +65,71 @@ def write_meta(folder: Path, meta: Mapping[str, Any]) -> None:
     _turn(draft, folder / META)
 
 
-def read_progress(folder: Path) -> dict[int, list[str]]:
+def progress_file(folder: Path, part: str = "") -> Path:
+    """Name the file that lists the batches of the whole, or of a part such as ``2-of-5``."""
+    return folder / (f"progress-{part}.txt" if part else PROGRESS)
+
+
+def read_progress(folder: Path, part: str = "") -> dict[int, list[str]]:
     """Read which batches are on disk: first row → digests of the images.
 
     A line that is torn or garbled, because the process or the machine stopped while it was
     written, is removed together with all that follows: those batches are done again.
     """
-    file = folder / PROGRESS
+    file = progress_file(folder, part)
     if not file.is_file():
         return {}
-    written: dict[int, list[str]] = {}
-    whole = b""
     data = file.read_bytes()
+    written, length = _parsed(data)
+    if length != len(data):
+        # Otherwise the next line would be glued to the torn one.
+        with file.open("r+b") as stream:
+            stream.truncate(length)
+    return written
+
+
+def read_other_progress(folder: Path, part: str = "") -> dict[int, list[str]]:
+    """Read which batches others than a part, or than the whole, have written."""
+    written: dict[int, list[str]] = {}
+    for file in (progress_file(folder), *sorted(folder.glob("progress-*-of-*.txt"))):
+        if file != progress_file(folder, part) and file.is_file():
+            written |= _parsed(file.read_bytes())[0]
+    return written
+
+
+def remove_progress(folder: Path, of_whole: bool = True) -> None:
+    """Forget which batches are on disk; or only which of parts, once they are listed elsewhere."""
+    files = list(folder.glob("progress-*-of-*.txt"))
+    for file in [progress_file(folder), *files] if of_whole else files:
+        file.unlink(missing_ok=True)
+
+
+def _parsed(data: bytes) -> tuple[dict[int, list[str]], int]:
+    """Split lines of progress up to the first that is torn; give their length, too."""
+    written: dict[int, list[str]] = {}
+    length = 0
     for line in data.splitlines(keepends=True):
         match = _BATCH.fullmatch(line.rstrip(b"\n").decode("ascii", "replace"))
         if match is None or not line.endswith(b"\n"):
             break
         written[int(match[1])] = [read_spelled(word) for word in match[2].split()]
-        whole += line
-    if whole != data:
-        # Otherwise the next line would be glued to the torn one.
-        with file.open("r+b") as stream:
-            stream.truncate(len(whole))
-    return written
+        length += len(line)
+    return written, length
 
 
-def append_progress(folder: Path, start: int, digests: Sequence[str]) -> None:
+def append_progress(folder: Path, start: int, digests: Sequence[str], part: str = "") -> None:
     """Write that a batch is on disk."""
-    with (folder / PROGRESS).open("a", encoding="ascii", newline="\n") as file:
+    with progress_file(folder, part).open("a", encoding="ascii", newline="\n") as file:
         file.write(_line(start, digests))
 
 
-def write_progress(folder: Path, written: Mapping[int, Sequence[str]]) -> None:
+def write_progress(folder: Path, written: Mapping[int, Sequence[str]], part: str = "") -> None:
     """Write which batches are on disk, anew: beside, then moved over."""
-    draft = folder / f".{PROGRESS}"
+    file = progress_file(folder, part)
+    draft = file.with_name(f".{file.name}")
     lines = [_line(start, written[start]) for start in sorted(written)]
     draft.write_text("".join(lines), encoding="ascii", newline="\n")
-    _turn(draft, folder / PROGRESS)
+    _turn(draft, file)
 
 
 def _line(start: int, digests: Sequence[str]) -> str:

@@ -40,8 +40,9 @@ class ZarrStore(ChunkedStore):
             return
         part = self.part(file)
         if self.resume(file, shape, dtype):
-            for torn in part.rglob("*.partial"):  # left by a run that was killed amid a chunk
-                torn.unlink()
+            if not self._part:  # another one may be amid a chunk
+                for torn in part.rglob("*.partial"):  # left by a run that was killed amid a chunk
+                    torn.unlink()
             self._open_arrays[file] = self._zarr.open_array(part, mode="r+")
             return
         module = self._module(file)
