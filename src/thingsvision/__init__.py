@@ -32,10 +32,11 @@ if TYPE_CHECKING:
     from .rsa.clustering import cluster_stimuli
     from .rsa.comparison import compare_rdms
     from .rsa.inference import compare_models, compare_models_pairwise
+    from .rsa.loading import load_rdm
     from .rsa.module_choice import choose_module
     from .rsa.partition import partition_rdms
     from .rsa.permutation import permutation_test
-    from .rsa.rdm import RDM, compute_rdm, load_rdm
+    from .rsa.rdm import RDM, compute_rdm
     from .rsa.reweighting import compare_reweighted
     from .rsa.stacks import load_rdms
     from .similarity import image_text_similarity
@@ -81,7 +82,7 @@ _HOMES = {
     "list_models": "zoo",
     "load_model": "zoo",
     "load_models": "zoo",
-    "load_rdm": "rsa.rdm",
+    "load_rdm": "rsa.loading",
     "load_rdms": "rsa.stacks",
     "load_responses": "responses",
     "load_stimuli": "stimuli",
