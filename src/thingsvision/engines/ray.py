@@ -9,6 +9,7 @@ import warnings
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from socket import create_connection
 from typing import Any
 
 from tqdm.auto import tqdm
@@ -26,6 +27,8 @@ from .shard import Shard, extract_shard
 SHARDS_EACH = 8
 # How often a shard is given to another worker after its own has died.
 RETRIES = 3
+# Seconds within which a cluster must answer.
+PATIENCE = 10
 
 
 def extract_with_ray(
@@ -247,9 +250,10 @@ def _connected(ray: Any, address: str | None) -> Iterator[None]:
         yield
         return
     try:
+        _knock(address)
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR,
                  include_dashboard=False if address is None else None)  # fmt: skip
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         raise InvalidArgument(
             f"The Ray cluster {address or ''} cannot be reached: {_first_line(error)} Leave "
             "--address out to use this machine alone, or start one: ray start --head."
@@ -258,6 +262,20 @@ def _connected(ray: Any, address: str | None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _knock(address: str | None) -> None:
+    """Fail at once where nobody answers; Ray itself would try for minutes.
+
+    Raises
+    ------
+    OSError
+        If the address cannot be reached.
+    """
+    host, _, port = (address or "").removeprefix("ray://").rpartition(":")
+    if port.isdecimal():
+        with create_connection((host.strip("[]"), int(port)), timeout=PATIENCE):
+            pass
 
 
 def _first_line(error: BaseException) -> str:
