@@ -375,6 +375,10 @@ def _has_late_orientation(picture: Any) -> bool:
 
 
 def _on_background(picture: Image.Image, background: Colour) -> Image.Image:
+    if picture.format == "JPEG" and picture.mode == "RGB":
+        # convert() would copy it: where the system gives fresh memory page by page, that takes
+        # longer than the decoding. This is a plain picture of the same memory.
+        return picture._new(picture.im)
     if not picture.has_transparency_data:
         return picture.convert("RGB")
     rgba = picture.convert("RGBA")
