@@ -109,8 +109,8 @@ def read_image(
         them than memory does. The default is where Pillow itself stops.
     suffices : callable, optional
         Given the height and width of the upright picture, gives those that suffice, or None. A
-        JPEG is then decoded quickly, and smaller by a power of two if that is enough; ``info`` of
-        the picture has its `FULL_SIZE`.
+        JPEG is then decoded smaller by a power of two if that is enough; ``info`` of the picture
+        has its `FULL_SIZE`.
 
     Returns
     -------
