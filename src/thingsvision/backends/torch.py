@@ -266,7 +266,11 @@ class TorchBackend:
 
     def _moved(self, batch: NDArray[Any], model: nn.Module) -> Tensor:
         dtype = input_dtype(model) if self.takes == "images" else None
-        return torch.from_numpy(batch).to(self.device, dtype)
+        tensor = torch.from_numpy(batch)
+        if torch.device(self.device).type != "cuda":
+            return tensor.to(self.device, dtype)
+        # From pinned memory it is copied while this thread goes on to queue the forward pass.
+        return tensor.pin_memory().to(self.device, dtype, non_blocking=True)
 
     def _placed(self, batch: Tensor, planar: bool) -> Tensor:
         if self.takes == "tokens":
