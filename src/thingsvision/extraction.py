@@ -48,6 +48,7 @@ def extract_features(
     seed: int = 0,
     exact: bool = False,
     precision: str = "float32",
+    decode: str | None = None,
     format: str = "npy",
     progress: bool | None = None,
 ) -> FeatureSet:
@@ -87,6 +88,10 @@ def extract_features(
     precision : {"float32", "bfloat16"}
         Of convolutions and matrix products. bfloat16 is several times faster where the processor
         has it, and has three significant digits; the arrays are float32 all the same.
+    decode : {"exact", "fast"}, optional
+        How files become pictures; by default as the network's preprocessing says, exactly.
+        ``"fast"`` decodes JPEGs no larger than the resize needs, and resizes only what the crop
+        keeps: an approximation, see `Preprocessing`.
     format : str
         Of the files in `out`.
     progress : bool, optional
@@ -122,7 +127,7 @@ def extract_features(
         batch_size = recorded_batch_size(out) or AUTO
     work = plan(
         network, stimuli, modules, reduction=reduction, flatten=flatten, project=project,
-        batch_size=batch_size, seed=seed, exact=exact, precision=precision,
+        batch_size=batch_size, seed=seed, exact=exact, precision=precision, decode=decode,
     )  # fmt: skip
     sink: Sink = MemoryStore() if out is None else STORES[format](out)
     with nullcontext() if out is None else hold(out), closing(sink):

@@ -39,6 +39,12 @@ def _precisions() -> Iterable[str]:
     return PRECISIONS
 
 
+def _decoders() -> Iterable[str]:
+    from ..preprocessing import DECODERS
+
+    return DECODERS
+
+
 def _initialisations() -> Iterable[str]:
     from ..zoo.source import INITIALISATIONS
 
@@ -193,6 +199,12 @@ def read_batch_size(ctx: click.Context, param: click.Parameter, value: str) -> i
     help="float32 or bfloat16, which is faster and has three digits.",
 )
 @click.option(
+    "--decode",
+    metavar="WAY",
+    callback=one_of("way to decode", _decoders),
+    help="exact, or fast for an approximation that decodes JPEGs no larger than is needed.",
+)
+@click.option(
     "--format",
     default="npy",
     show_default=True,
@@ -253,6 +265,7 @@ def extract(
     device: str,
     exact: bool,
     precision: str,
+    decode: str | None,
     format: str,
     shard: Any,
     engine: str,
@@ -290,7 +303,7 @@ def extract(
         raise click.UsageError("--shard cannot go with --engine ray, which makes its own shards.")
     for_images = {"--file-names": file_names, "--dataset": dataset, "--rows": rows,
                   "--max-pixels": max_pixels, "--resize": resize, "--crop": crop,
-                  "--interpolation": interpolation}  # fmt: skip
+                  "--interpolation": interpolation, "--decode": decode}  # fmt: skip
     if text and (given := [option for option, value in for_images.items() if value is not None]):
         raise click.UsageError(f"{', '.join(given)} cannot go with --text: it is for images.")
     # What costs nothing is checked first.
@@ -307,6 +320,7 @@ def extract(
         "seed": seed,
         "exact": exact,
         "precision": precision,
+        "decode": decode,
     }
     changes = {"resize": resize, "crop": crop, "interpolation": interpolation}
     changes = {key: None if value == "none" else value
