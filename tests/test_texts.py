@@ -56,3 +56,8 @@ def test_what_cannot_be_used_is_named(tmp_path: Path) -> None:
     for wrong in (3, [1, 2], {"a": 1}):
         with pytest.raises(InvalidArgument, match="allowed are a list of texts"):
             load_texts(wrong)  # type: ignore[arg-type]
+
+
+def test_a_folder_is_no_text(tmp_path: Path) -> None:
+    with pytest.raises(StimulusError, match="is a folder; texts are a file"):
+        load_texts(tmp_path)

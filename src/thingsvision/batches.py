@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float32
 from numpy.typing import NDArray
 
-from .errors import ImageError, InvalidArgument, StimulusError, listing
+from .errors import ImageError, InvalidArgument, StimulusError, counted, listing
 from .preprocessing import Preprocessing, preprocess
 from .stimuli import StimulusSet
 from .store.failures import Failure
@@ -177,7 +177,7 @@ def refuse_failures(batch: Batch) -> Batch:
     if problems:
         lines = "\n  ".join(problems)
         raise StimulusError(
-            f"{len(problems)} images of a batch cannot be decoded:\n  {lines}\n"
+            f"{counted(len(problems), 'image')} of a batch cannot be decoded:\n  {lines}\n"
             "Mend or remove the images and run again."
         )
     return batch

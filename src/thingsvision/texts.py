@@ -48,6 +48,11 @@ def load_texts(
     labels: Sequence[str] | None = None
     if isinstance(source, str | os.PathLike):
         path = Path(source).expanduser()
+        if os.path.isdir(path):  # noqa: PTH112 (a long text is no error to it)
+            raise StimulusError(
+                f"{str(path)!r} is a folder; texts are a file with one on each line, or a CSV "
+                "table with a column 'text'."
+            )
         if not _is_file(path):
             raise StimulusError(
                 f"There is no file {str(path)!r}.{beside(path)} Single texts are given in a list: "

@@ -239,6 +239,17 @@ def test_long_messages_are_wrapped(run: Run, failing: dict[str, object]) -> None
     assert lines[-1] == "  an indented line"
 
 
+def test_wrong_usage_is_wrapped(run: Run) -> None:
+    lines = run(*EXTRACT, "--reduction", "nope").err.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "There is no reduction 'nope'." in " ".join(lines)
+
+
+def test_a_wrong_batch_size_says_which_are_allowed(run: Run) -> None:
+    result = run(*EXTRACT, "--batch-size", "0")
+    assert "allowed are whole numbers from 1 on, and auto" in " ".join(result.err.split())
+
+
 def test_warnings_and_messages_are_plain_lines_said_once(
     run: Run, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

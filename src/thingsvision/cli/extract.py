@@ -75,7 +75,9 @@ def read_batch_size(ctx: click.Context, param: click.Parameter, value: str) -> i
     if value == "auto":
         return value
     if not value.isdecimal() or not int(value):
-        raise click.BadParameter(f"{value!r} is no batch size; allowed are 32 and auto.")
+        raise click.BadParameter(
+            f"{value!r} is no batch size; allowed are whole numbers from 1 on, and auto."
+        )
     return int(value)
 
 

@@ -26,9 +26,14 @@ def terminal_width() -> int:
     return shutil.get_terminal_size((WIDTH, 24)).columns
 
 
+def text_width() -> int:
+    """Count the columns that a sentence is set in."""
+    return min(terminal_width(), WIDEST_TEXT)
+
+
 def say(text: str) -> None:
     """Write a message on standard error, wrapped to the terminal."""
-    click.echo(wrapped(text, min(terminal_width(), WIDEST_TEXT)), err=True)
+    click.echo(wrapped(text, text_width()), err=True)
 
 
 def wrapped(text: str, width: int) -> str:

@@ -26,7 +26,7 @@ from .methods import methods
 from .model import model
 from .models import models
 from .modules import modules
-from .output import say
+from .output import say, text_width, wrapped
 from .rdm import rdm
 from .rsa import rsa
 from .verb import AFTER_INTERRUPT, DEBUG, debug_option, write_examples
@@ -63,6 +63,9 @@ class Program(click.Group):
                 _trace(ctx)
                 say(f"Stopped. {ctx.meta.get(AFTER_INTERRUPT, '')}".rstrip())
                 code = INTERRUPTED
+            except click.UsageError as error:
+                text = wrapped(f"Error: {error.format_message()}", text_width())
+                raise click.UsageError(text.removeprefix("Error: "), error.ctx) from None
             except (click.ClickException, click.exceptions.Exit, click.Abort):
                 raise
             except Exception as error:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import StimulusError, StoreError
+from ..errors import StimulusError, StoreError, counted
 from ..features import Features, FeatureSet
 from ..provenance import plain
 from ..stimuli import StimulusSet
@@ -168,8 +168,9 @@ class ScratchStore:
         if self._refuse_failed:
             lines = "\n  ".join(reasons)
             raise StimulusError(
-                f"{len(reasons)} images of a batch cannot be decoded:\n  {lines}\nMend or remove "
-                "them, or leave such images out with drop_failed=True, and run again."
+                f"{counted(len(reasons), 'image')} of a batch cannot be decoded:\n  {lines}\n"
+                "Mend or remove them, or leave such images out with drop_failed=True, and run "
+                "again."
             )
 
     def _no_room(self, error: OSError) -> StoreError:
