@@ -50,6 +50,8 @@ def sync(path: Path) -> None:
     OSError
         If the disk cannot be written.
     """
+    if not isinstance(path, Path):  # an object is safe once it is there
+        return
     if not path.is_dir():
         with path.open("r+b") as file:
             os.fsync(file.fileno())
