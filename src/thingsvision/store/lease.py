@@ -97,13 +97,14 @@ class Lease:
     def release(self) -> None:
         """Let go of the lock, and delete its object; may be called twice."""
         self._end.set()
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
-            with suppress(OSError):
-                if _record(self._read()).get("token") == self._token:
-                    self.lock_file.unlink(missing_ok=True)
+        if self._thread is None:
+            return
+        self._thread.join()
+        self._thread = None
         _HELD.discard(self._token)
+        with suppress(OSError):  # without signs of life it blocks nobody for long
+            if _record(self._read()).get("token") == self._token:
+                self.lock_file.unlink(missing_ok=True)
 
     def _created(self) -> bool:
         try:

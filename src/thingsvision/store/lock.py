@@ -46,6 +46,7 @@ def hold(folder: str | os.PathLike[str], part: str = "") -> Iterator[None]:
     ...     pass
     """
     folder = location(folder)
+    mine = None
     try:
         with alone(folder):
             mine = _claimed(folder, part)
@@ -62,6 +63,10 @@ def hold(folder: str | os.PathLike[str], part: str = "") -> Iterator[None]:
             f"Writing to {str(folder)!r} failed: {error}. {mend}, or choose another folder, and "
             "run the same command again."
         ) from error
+    except BaseException:  # an interrupt just after it was taken
+        if mine is not None:
+            _let_go(mine)
+        raise
     try:
         yield
     finally:

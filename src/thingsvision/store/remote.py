@@ -123,6 +123,9 @@ class RemotePath:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, RemotePath) and self._url == other._url
 
+    def __lt__(self, other: RemotePath) -> bool:
+        return self._url < other._url
+
     def __hash__(self) -> int:
         return hash(self._url)
 
@@ -182,6 +185,17 @@ class RemotePath:
     def glob(self, pattern: str) -> Iterator[RemotePath]:
         """Name what lies directly below and matches a pattern."""
         return (item for item in self.iterdir() if fnmatchcase(item.name, pattern))
+
+    def rglob(self, pattern: str) -> Iterator[RemotePath]:
+        """Name all objects below that match a pattern."""
+        for path in self._asked(self._system.find):
+            inside = path.strip("/")[len(self._path.strip("/")) + 1 :]
+            if fnmatchcase(PurePosixPath(inside).name, pattern):
+                yield self / inside
+
+    def relative_to(self, other: RemotePath) -> PurePosixPath:
+        """Spell its name from another on."""
+        return PurePosixPath(self._path).relative_to(other._path)
 
     def read_bytes(self) -> bytes:
         """Read an object."""

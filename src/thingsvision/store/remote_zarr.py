@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import StoreError
 from .lazy import LazyArray
-from .remote import location
+from .remote import LOOK, location
 from .zarr import ZarrStore
 
 # Objects that are sent or fetched at once.
@@ -88,6 +89,15 @@ class RemoteZarrStore(ZarrStore):
         array = self._opened(record)
 
         def read(rows: Any) -> NDArray[Any]:
+            try:
+                return fetched(rows)
+            except OSError as error:
+                raise StoreError(
+                    f"Rows of {str(where)!r} cannot be read: {error}. {LOOK}; if objects were "
+                    "deleted, delete all of these features and extract them again."
+                ) from error
+
+        def fetched(rows: Any) -> NDArray[Any]:
             wanted = np.arange(array.shape[0])[rows]
             found = np.empty((len(wanted), *array.shape[1:]), array.dtype)
             of_chunk = wanted // array.chunks[0]
@@ -109,7 +119,7 @@ class RemoteZarrStore(ZarrStore):
             return False
         return bool(array.shape == shape and array.dtype == dtype)
 
-    def _opened(self, record: bytes, where: Path | None = None, chunks: Sequence[int] = ()) -> Any:
+    def _opened(self, record: bytes, where: Path | None = None, chunks: Iterable[int] = ()) -> Any:
         """Open an array of which some chunks are in memory."""
         from zarr.core.buffer.cpu import Buffer
 
