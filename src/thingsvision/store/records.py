@@ -56,7 +56,7 @@ def read_meta(folder: Path) -> dict[str, Any]:
             "thingsvision extract makes one."
         ) from error
     except (ValueError, OSError) as error:
-        look = f" {LOOK}." if is_remote(folder) else ""
+        look = f". {LOOK}." if is_remote(folder) else ""
         raise StoreError(f"{META} in {str(folder)!r} cannot be read: {error}{look}") from error
     if not isinstance(meta, dict) or not {"status", "request", "format"} <= set(meta):
         raise StoreError(f"{META} in {str(folder)!r} was not written by thingsvision.")
