@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .encoding.model import fit_encoding, linear_predictivity
     from .encoding.partition import partition_variance
     from .encoding.result import EncodingResult
+    from .engines.ray import extract_with_ray
     from .engines.shard import extract_shard
     from .extraction import extract_features
     from .features import Features, FeatureSet
@@ -31,10 +32,11 @@ if TYPE_CHECKING:
     from .rsa.clustering import cluster_stimuli
     from .rsa.comparison import compare_rdms
     from .rsa.inference import compare_models, compare_models_pairwise
+    from .rsa.loading import load_rdm
     from .rsa.module_choice import choose_module
     from .rsa.partition import partition_rdms
     from .rsa.permutation import permutation_test
-    from .rsa.rdm import RDM, compute_rdm, load_rdm
+    from .rsa.rdm import RDM, compute_rdm
     from .rsa.reweighting import compare_reweighted
     from .rsa.stacks import load_rdms
     from .similarity import image_text_similarity
@@ -69,6 +71,7 @@ _HOMES = {
     "diff_features": "diff",
     "extract_features": "extraction",
     "extract_shard": "engines.shard",
+    "extract_with_ray": "engines.ray",
     "fetch_dataset": "datasets",
     "fit_encoding": "encoding.model",
     "get_extractor": "version2",
@@ -79,7 +82,7 @@ _HOMES = {
     "list_models": "zoo",
     "load_model": "zoo",
     "load_models": "zoo",
-    "load_rdm": "rsa.rdm",
+    "load_rdm": "rsa.loading",
     "load_rdms": "rsa.stacks",
     "load_responses": "responses",
     "load_stimuli": "stimuli",
@@ -124,6 +127,7 @@ __all__ = [
     "diff_features",
     "extract_features",
     "extract_shard",
+    "extract_with_ray",
     "fetch_dataset",
     "fit_encoding",
     "get_extractor",

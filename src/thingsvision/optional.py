@@ -18,6 +18,7 @@ EXTRAS = {
     "nibabel": ("encoding", "NIfTI and GIFTI images"),
     "pooch": ("datasets", "public data"),
     "open_clip": ("openclip", "networks of OpenCLIP"),
+    "ray": ("ray", "extraction on a Ray cluster"),
     "rsatoolbox": ("interop", "datasets and RDMs of rsatoolbox"),
     "xarray": ("interop", "arrays of xarray and Brain-Score"),
     "pyarrow": ("tables", "the formats csv and parquet"),

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from .backends.base import Capture, FastBackend
+from .backends.base import FastBackend
+from .backends.survey import Capture
 from .batches import input_size
 from .errors import InvalidArgument, ThingsvisionWarning, listing, unknown
 from .estimate import Estimate, estimate_cost

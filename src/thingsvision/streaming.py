@@ -13,7 +13,7 @@ import inspect
 import logging
 import tempfile
 import warnings
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,9 +31,10 @@ from .projecting_rows import Projected, projected
 from .reduction import Reduction
 from .rsa import DISSIMILARITIES
 from .rsa.blocked import within
-from .rsa.measuring import tell_dropped
-from .rsa.rdm import RDM, compute_rdm, load_rdm
-from .rsa.selection import whole_rows
+from .rsa.dropping import keep_rows
+from .rsa.pairs_file import PairsPlace
+from .rsa.rdm import RDM, compute_rdm
+from .rsa.rdm_set import RDMSet, save_whole
 from .stimuli import StimulusSet, load_stimuli
 from .store.naming import file_names
 from .store.scratch import Room, ScratchStore
@@ -42,52 +43,6 @@ from .zoo import Network
 log = logging.getLogger("thingsvision")
 
 Modules = str | Sequence[str] | Sequence[Sequence[str]]
-
-
-class RDMSet(Mapping[str, RDM]):
-    """RDMs of the modules of a network, by address; those in files are read when asked for.
-
-    Parameters
-    ----------
-    rdms : dict of str to RDM or Path
-        In the order of the network's modules.
-    failed : dict of str to InvalidArgument
-        Modules whose RDM is not defined, and why.
-
-    Examples
-    --------
-    >>> RDMSet({"fc": RDM(np.array([0.1, 0.8, 0.9]))})
-    RDMSet(fc)
-    """
-
-    def __init__(
-        self, rdms: Mapping[str, RDM | Path], failed: Mapping[str, InvalidArgument] | None = None
-    ) -> None:
-        self._rdms = dict(rdms)
-        self.failed = dict(failed or {})
-
-    @property
-    def files(self) -> dict[str, Path]:
-        """Where the RDMs lie, of those that are in files."""
-        return {name: kept for name, kept in self._rdms.items() if isinstance(kept, Path)}
-
-    def __getitem__(self, module: str) -> RDM:
-        if module in self.failed:
-            raise self.failed[module]
-        if module not in self._rdms:
-            raise unknown("module", module, self._rdms, "There are no RDMs of others.")
-        kept = self._rdms[module]
-        return load_rdm(kept) if isinstance(kept, Path) else kept
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._rdms)
-
-    def __len__(self) -> int:
-        return len(self._rdms)
-
-    def __repr__(self) -> str:
-        failed = f"; failed: {listing(list(self.failed), 5)}" if self.failed else ""
-        return f"RDMSet({listing(list(self._rdms), 5)}{failed})"
 
 
 @dataclass(frozen=True)
@@ -286,7 +241,7 @@ def iterate_rdms(
             _tell_spilled(sinks, folder, budget)
             for number, sink in zip(numbers, sinks, strict=True):
                 for capture in works[number].work.captures:
-                    place = stack.enter_context(_Place(folder))
+                    place = stack.enter_context(PairsPlace(folder))
                     given = {"nan": nan, "drop_failed": drop_failed, "options": options}
                     with within(budget // 2):
                         found = _one(
@@ -350,30 +305,6 @@ def _alike(works: Sequence[Plan]) -> list[list[int]]:
     return list(groups.values())
 
 
-class _Place:
-    """A folder for pairs that are too many for the memory; made when it is asked for."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._made: tempfile.TemporaryDirectory[str] | None = None
-
-    def __enter__(self) -> _Place:
-        return self
-
-    def path(self) -> Path:
-        self._made = tempfile.TemporaryDirectory(
-            prefix="thingsvision-", dir=self._folder, ignore_cleanup_errors=True
-        )
-        return Path(self._made.name) / "pairs.npy"
-
-    def clear(self) -> None:
-        if self._made is not None:
-            self._made.cleanup()
-
-    def __exit__(self, *_: object) -> None:
-        self.clear()
-
-
 def _one(
     number: int,
     features: Features,
@@ -381,13 +312,13 @@ def _one(
     dissimilarity: str,
     given: Mapping[str, Any],
     most: int,
-    place: _Place,
+    place: PairsPlace,
 ) -> Streamed:
     """Compute the RDM of a module; one that is not defined does not end the others."""
     module = features.module
     count = len(features)
     try:
-        features, dropped = _kept(features, given["nan"], given["drop_failed"])
+        features, dropped = keep_rows(features, given["nan"], given["drop_failed"])
         size = count * (count - 1) // 2 * max(4, features.dtype.itemsize)
         rdm = compute_rdm(
             features, made.dissimilarity(module, dissimilarity),
@@ -401,30 +332,6 @@ def _one(
     return Streamed(
         number, module, replace(rdm, dissimilarity=dissimilarity, provenance=provenance)
     )
-
-
-def _kept(features: Features, nan: str, drop_failed: bool) -> tuple[Features, list[str]]:
-    """Leave rows out as `compute_rdm` does, but in their place: it would copy all others."""
-    array: Any = features.array
-    whole = np.ones(len(array), bool)
-    if drop_failed:
-        whole &= np.array([name not in features.failures for name in features.ids])
-    if nan == "drop":
-        whole &= whole_rows(array.reshape(len(array), -1))
-    if whole.all():
-        return features, []
-    rows = np.flatnonzero(whole)
-    step = max(1, 2**24 // max(1, array[:1].nbytes))
-    for start in range(0, len(rows), step):  # never to a row that is still to be read
-        some = rows[start : start + step]
-        array[start : start + len(some)] = array[some]
-    dropped = [features.ids[row] for row in np.flatnonzero(~whole)]
-    why = "hold NaN or infinity" if nan == "drop" else "failed"
-    tell_dropped(dropped, len(whole), why, features.ids)
-    ids = tuple(features.ids[row] for row in rows)
-    return (
-        replace(features, array=array[: len(rows)], ids=ids, targets=None, failures={}), dropped
-    )  # fmt: skip
 
 
 def _tell_spilled(sinks: Sequence[ScratchStore], folder: Path, budget: int) -> None:
@@ -458,21 +365,6 @@ def output_folders(out: Path, networks: Sequence[Network]) -> list[Path]:
         out.joinpath(*(file_names([part])[part] for part in name.split("/") if part))
         for name in names
     ]
-
-
-def save_whole(rdm: RDM, path: Path) -> Path:
-    """Write an RDM so that there is never half of one under its name."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}")
-    try:
-        if path.suffix == ".npy":
-            np.save(draft, rdm.dissimilarities)
-        else:
-            rdm.save(draft)
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
-    return path
 
 
 def warn_of_failed(failed: Sequence[tuple[str, Mapping[str, InvalidArgument]]]) -> None:

@@ -20,7 +20,8 @@ import numpy as np
 from jaxtyping import Float32
 from numpy.typing import NDArray
 
-from .backends.base import Backend, Capture, FastBackend, Survey
+from .backends.base import Backend, FastBackend
+from .backends.survey import Capture, Survey
 from .backends.toy import ToyBackend, ToyNetwork
 from .errors import ModuleError, StoreError, UnknownName
 from .preprocessing import Preprocessing

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import thingsvision as tv
+from thingsvision.optional import is_installed
 from thingsvision.reduction import REDUCTIONS
 
 from .conftest import Run
@@ -263,6 +264,24 @@ def test_a_shard_with_broken_images_ends_with_3(run: Run, place: Path) -> None:
     cat.write_bytes(cat.read_bytes()[:3000])
     assert run(*ARGS, "-o", "out", "--shard", "1/2").code == 3
     assert run(*ARGS, "-o", "out", "--shard", "2/2").code == 0
+
+
+@pytest.mark.skipif(not is_installed("ray"), reason="ray is not installed")
+def test_workers_of_ray(run: Run, place: Path) -> None:
+    found = run(*ARGS, "-o", "out", "--engine", "ray", "--workers", "1")
+    assert found.code == 0, found.err
+    assert found.out.split() == run(*ARGS, "-o", "whole").out.replace("whole/", "out/").split()
+    for file in (place / "whole").iterdir():
+        assert file.read_bytes() == (place / "out" / file.name).read_bytes()
+    again = run(*ARGS, "-o", "out", "--engine", "ray", "--address", "127.0.0.1:1")
+    assert again.code == 1 and "Traceback" not in again.err
+    assert "The Ray cluster 127.0.0.1:1 cannot be reached" in again.err
+
+
+@pytest.mark.parametrize("wrong", [["--workers", "2"], ["--engine", "ray", "--shard", "1/2"]])
+def test_options_that_do_not_go_together(run: Run, place: Path, wrong: list[str]) -> None:
+    result = run(*ARGS, "-o", "out", *wrong)
+    assert result.code == 2 and "cannot go with" in result.err
 
 
 def test_the_help_names_all_reductions(run: Run) -> None:

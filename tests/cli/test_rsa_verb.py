@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import thingsvision as tv
 from thingsvision.errors import WeightsError
 from thingsvision.rsa.rdm import RDM
 
@@ -53,6 +54,23 @@ def test_ids_come_from_a_file_or_are_asked_for(run: Run, human: np.ndarray, plac
     assert run(*line, "--ids", "ids.txt").code == 0
 
 
+def test_cross_validated_references_may_be_below_zero(run: Run, human: np.ndarray) -> None:
+    signed = np.where(np.eye(6), 0, human - 0.5)
+    np.save("human.npy", signed)
+    line = ("rsa", NETWORK, "--images", "images", "--reference", "human=human.npy",
+            "--by-position", "--bootstrap", 20, "-o", "out")  # fmt: skip
+    done = run(*line)
+    assert done.code and "--reference-dissimilarity" in done.err and "Traceback" not in done.err
+    done = run(*line, "--reference-dissimilarity", "human=crossnobis", "--json")
+    assert done.code == 0, done.err
+    (row,) = json.loads(done.out)
+    (network,) = Path("out/rdms").rglob("*.npz")
+    network_rdm = tv.load_rdm(network)
+    rows = [RDM.from_matrix(one, network_rdm.ids, "crossnobis") for one in signed]
+    expected = tv.compare_rdms(network_rdm, rows).to_numpy().mean()
+    assert row["estimate"] == pytest.approx(expected)
+
+
 def test_mistakes_are_said_in_a_line(run: Run, human: np.ndarray) -> None:
     for words, said in {
         ("--images", "images"): "no references",
@@ -62,6 +80,16 @@ def test_mistakes_are_said_in_a_line(run: Run, human: np.ndarray) -> None:
         ("--images", "images", "--reference", "human="): "NAME=FILE",
         ("--images", "images", "--reference", "human=no.npy"): "There is no file",
         ("--dataset", "objects93"): "objects92",
+        ("--images", "images", "--reference-dissimilarity", "human"): "write NAME=crossnobis",
+        (
+            "--images",
+            "images",
+            "--reference",
+            "human=human.npy",
+            "--reference-dissimilarity",
+            "humn=crossnobis",
+        ): "humn, which is no --reference NAME=FILE; there are human",
+        ("--sets", "x.toml", "--reference-dissimilarity", "a=crossnobis"): "cannot go with --sets",
     }.items():
         done = run("rsa", NETWORK, *words, "-o", "out")
         assert done.code and said in " ".join(done.err.split()), done.err

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import pytest
 
 from thingsvision import extract_features, load_texts, open_features
-from thingsvision.backends.base import Module, Output, Survey
+from thingsvision.backends.survey import Module, Output, Survey
 from thingsvision.optional import EXTRAS
 from thingsvision.zoo import describe_model, list_models, load_model
 

@@ -128,6 +128,32 @@ def test_several_sets_in_one_file(images: Path, subjects: np.ndarray, tmp_path: 
     assert len(one.references["human"]) == len(two.references["IT"]) == 3
 
 
+def test_cross_validated_references_are_named_as_such(
+    images: Path, subjects: np.ndarray, tmp_path: Path
+) -> None:
+    """Estimates below zero, from a file that does not say how it was measured."""
+    signed = subjects - 0.5
+    signed[:, np.arange(4), np.arange(4)] = 0
+    savemat(tmp_path / "both.mat", {"it": signed, "v1": signed + 0})
+    table = """
+        [[set]]
+        name = "one"
+        images = "images"
+        by_position = true
+        references = { IT = { file = "both.mat@it"MEASURE } }
+    """
+    (tmp_path / "sets.toml").write_text(table.replace("MEASURE", ', dissimilarity = "crossnobis"'))
+    (data,) = tv.read_sets(tmp_path / "sets.toml")
+    assert [rdm.dissimilarity for rdm in data.references["IT"]] == ["crossnobis"] * 3
+    np.testing.assert_array_equal(data.references["IT"][1].square(), signed[1])
+    (tmp_path / "sets.toml").write_text(table.replace("MEASURE", ""))
+    with pytest.raises(InvalidArgument, match=r"negative values .*dissimilarity = 'crossnobis'"):
+        tv.read_sets(tmp_path / "sets.toml")
+    given = {"IT": {"file": tmp_path / "both.mat", "variable": "v1", "dissimilarity": "euclidean"}}
+    with pytest.raises(InvalidArgument, match="negative values"):
+        tv.make_set("one", images, given, by_position=True)
+
+
 def test_all_that_is_wrong_in_a_file_is_said_at_once(tmp_path: Path) -> None:
     (tmp_path / "sets.toml").write_text("""
         [[set]]

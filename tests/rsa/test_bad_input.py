@@ -119,6 +119,7 @@ def test_an_array_is_not_joined_to_ids_in_silence(function: str) -> None:
 
 
 FEW = {
+    "compare_rdms": lambda x: compare_rdms(x, x),
     "noise_ceiling": lambda x: tv.noise_ceiling([x, x]),
     "bootstrap": lambda x: tv.bootstrap(x, [x, x]),
     "permutation_test": lambda x: tv.permutation_test(x, [x, x]),

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from scipy.spatial import procrustes as scipy_procrustes
 from scipy.spatial.distance import pdist, squareform
+from scipy.special import gamma
 from scipy.stats import ortho_group
 
 from thingsvision.errors import InvalidArgument, MismatchError, ThingsvisionWarning, UnknownName
@@ -154,6 +155,24 @@ def test_who_warns_of_bias(rng):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         rv(few, few), procrustes(few, few), cka(few, few, debiased=False), cka(few, many)
+
+
+def test_the_bias_of_what_is_not_debiased(rng):
+    """Unrelated features, one each, have a correlation r: RV is r², Procrustes similarity |r|."""
+    n_stimuli = 6
+    draws = rng.normal(size=(1500, 2, n_stimuli, 1))
+    expected = {
+        rv: 1 / (n_stimuli - 1),
+        procrustes: gamma((n_stimuli - 1) / 2) / gamma(n_stimuli / 2) / np.sqrt(np.pi),
+    }
+    for measure, mean in expected.items():
+        found = [measure(x, y) for x, y in draws]
+        assert abs(np.mean(found) - mean) < 4 * np.std(found) / np.sqrt(len(found))
+    # Of several, K and L are Wishart matrices with n - 1 dimensions.
+    p, q, n = 12, 16, 18
+    found = [cka(rng.normal(size=(n, p)), rng.normal(size=(n, q)), debiased=False)
+             for _ in range(100)]  # fmt: skip
+    assert np.mean(found) == pytest.approx(np.sqrt(p * q / (p + n) / (q + n)), rel=0.03)
 
 
 def test_features_are_joined_by_id(pair, rng):

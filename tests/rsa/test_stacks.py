@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +124,35 @@ def test_what_rsatoolbox_saves(tmp_path: Path, condensed: np.ndarray) -> None:
     assert found[0].ids == tuple(ids)
     with pytest.raises(InvalidArgument, match="leave out ids"):
         tv.load_rdms(tmp_path / "a.h5", ids=list("abcdefghijkl"))
+
+
+@pytest.mark.parametrize("layout", layouts(np.zeros((7, 66))))
+def test_a_large_file_is_mapped(
+    tmp_path: Path, layout: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of condensed RDMs nothing is in memory, of square ones the pairs, half of them."""
+    monkeypatch.setattr("thingsvision.rsa.files.MAPPED", 2**20)
+    monkeypatch.setattr("thingsvision.rsa.matrix.STEP", 2**12)
+    monkeypatch.setattr("thingsvision.rsa.matrix.TILE", 2**6)
+    condensed = np.random.default_rng(0).random((7, 300 * 299 // 2))
+    np.save(tmp_path / "subjects.npy", np.ascontiguousarray(layouts(condensed)[layout]))
+    tracemalloc.start()
+    rdms = tv.load_rdms(tmp_path / "subjects.npy")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < condensed.nbytes * (0.05 if "condensed" in layout else 1.3)
+    for rdm, row in zip(rdms, condensed, strict=True):
+        np.testing.assert_array_equal(rdm.dissimilarities, row)
+
+
+def test_a_large_file_is_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("thingsvision.rsa.files.MAPPED", 0)
+    broken = np.random.default_rng(0).random((7, 66))
+    broken[4, 3] = np.nan
+    for array in layouts(broken).values():
+        np.save(tmp_path / "subjects.npy", array)
+        with pytest.raises(InvalidArgument, match="'subjects 5' holds NaN or .* between 0 – 4"):
+            tv.load_rdms(tmp_path / "subjects.npy")
 
 
 @pytest.mark.parametrize(

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import sys
-from collections.abc import Iterator
 from contextlib import suppress
 from itertools import count as numbers
 from multiprocessing import get_context
@@ -64,33 +62,6 @@ def contents(where: Any) -> dict[str, bytes]:
     system, root = fsspec.url_to_fs(where)
     system.invalidate_cache()
     return {path[len(root) + 1 :]: system.cat_file(path) for path in system.find(root)}
-
-
-@pytest.fixture(scope="session")
-def server() -> Iterator[str]:
-    moto = pytest.importorskip("moto.server")
-    pytest.importorskip("s3fs")
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
-@pytest.fixture
-def s3(server: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    settings = {
-        "AWS_ENDPOINT_URL": server, "AWS_ACCESS_KEY_ID": "name", "AWS_SECRET_ACCESS_KEY": "word",
-        "AWS_DEFAULT_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true",
-        "AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-    }  # fmt: skip
-    for name, value in settings.items():
-        monkeypatch.setenv(name, value)
-    system = fsspec.filesystem("s3")
-    name = f"bucket-{next(PLACES)}"
-    system.mkdir(name)
-    return f"s3://{name}/some features"
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 
 from ..errors import ModuleError, listing
-from .base import Capture
+from .survey import Capture
 
 
 def check_found(

@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 
 from ..errors import InvalidArgument, ModuleError
 from ..reduction import Reduce
-from .base import Capture, Survey
 from .found import check_found, check_shape
 from .keras_calls import Stop, Taker, Unbuilt, place, to_numpy, watched
 from .keras_engine import choose_device, computing_on, engine, keras
@@ -28,6 +27,7 @@ from .keras_graph import Found, graph_of
 from .keras_layers import Layers, check_model, digest, find_layers, is_graph, structure, unbuilt
 from .keras_state import left_as_found, seeded
 from .keras_survey import survey
+from .survey import Capture, Survey
 
 
 @dataclass(frozen=True)

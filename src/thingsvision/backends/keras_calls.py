@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .base import Capture, Path
 from .keras_engine import keras
 from .keras_layers import Layers
+from .survey import Capture, Path
 
 # A layer's address, which call of it, and whether its input is meant in place of its output.
 Place = tuple[str, int, bool]

@@ -8,11 +8,11 @@ from typing import Any
 from weakref import WeakKeyDictionary, ref
 
 from ..optional import require
-from .base import Capture, Path
 from .keras_calls import Place, Stop, Taker, place, watched
 from .keras_engine import engine
 from .keras_layers import Layers, is_graph
 from .keras_state import drawn, left_as_found, seeded
+from .survey import Capture, Path
 
 Found = dict[tuple[Place, Path], Any]
 Graph = Callable[[Any], Found]

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from .axes import axis_names
-from .base import Module, Output, Path, Survey
 from .keras_calls import Unbuilt, leaves, watched
 from .keras_engine import keras
 from .keras_layers import Layers, is_graph, unbuilt
 from .keras_state import left_as_found, seeded
+from .survey import Module, Output, Path, Survey
 
 # While a course is traced, a length may be None; no survey is made of such.
 Shape = tuple[int, ...]

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from ..errors import InvalidArgument, ModuleError
 from ..reduction import Reduce
-from .base import Capture, Survey
 from .found import check_found
+from .survey import Capture, Survey
 from .torch_folding import Watch
 from .torch_hooks import Stop, copied, counted
 from .torch_state import home, hookable, input_dtype, is_meta, left_as_found, outline, seeded

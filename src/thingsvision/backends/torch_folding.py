@@ -23,7 +23,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from ..errors import ModuleError
-from .base import Capture
+from .survey import Capture
 from .torch_survey import first_input, leaves
 
 # Other classes, also those derived of these, may do something of their own.

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .base import Capture
 from .found import check_shape
+from .survey import Capture
 from .torch_survey import first_input, leaves
 
 

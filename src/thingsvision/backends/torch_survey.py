@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from .axes import axis_names
-from .base import Module, Output, Path, Survey
+from .survey import Module, Output, Path, Survey
 from .torch_tokens import token_layout
 
 

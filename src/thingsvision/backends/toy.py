@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ..errors import ModuleError, listing
 from ..provenance import digest
 from ..reduction import Reduce
-from .base import Capture, Module, Output, Survey
+from .survey import Capture, Module, Output, Survey
 
 TYPES = {
     "thin": "Thin", "double": "Double", "split": "Split", "fc": "Linear", "noise": "Noise",

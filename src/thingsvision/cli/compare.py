@@ -84,7 +84,7 @@ def _rdms(path: str, ids: str | None, variable: str | None) -> dict[str, RDM]:
     """Read the RDM of a file, or all those of a folder, by name of the file."""
     from ..errors import InvalidArgument
     from ..rsa.files import READERS, read_ids
-    from ..rsa.rdm import load_rdm
+    from ..rsa.loading import load_rdm
     from ..store import location
     from ..store.records import META
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -13,72 +12,19 @@ import click
 
 from ..errors import counted
 from .modules import surveyed
-from .output import duration_text, results_alone, say, show_record, show_table, size_text
-from .verb import AFTER_INTERRUPT, Verb, one_of, read_folder, read_rows, require_name, table_options
+from .output import results_alone, say, show_table
+from .plan_shown import show_plan
+from .values import read_count, read_device, read_projections, read_reductions, read_size
+from .verb import AFTER_INTERRUPT, Verb, one_of, read_folder, read_rows, table_options
 
 if TYPE_CHECKING:
     from ..engines.shard import ShardResult
-    from ..estimate import Estimate
     from ..features import FeatureSet
-    from ..planning import Plan
     from ..zoo import Network
 
 GOES_ON = "What was finished is kept: run the same command again, and it goes on from there."
 # Exit code of a run that went through, but for images that could not be decoded.
 SOME_FAILED = 3
-
-
-def read_size(ctx: click.Context, param: click.Parameter, value: str | None) -> Any:
-    """Read a number of pixels, or ``HEIGHTxWIDTH``; ``none`` stays a word."""
-    if value in (None, "none"):
-        return value
-    parts = str(value).split("x")
-    if not all(part.isdecimal() and int(part) for part in parts) or len(parts) > 2:
-        raise click.BadParameter(f"{value!r} is no size; allowed are 224, 224x288 and none.")
-    numbers = tuple(map(int, parts))
-    return numbers[0] if len(numbers) == 1 else numbers
-
-
-def read_reductions(
-    ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
-) -> str | dict[str, str] | None:
-    """Read ``NAME`` for all modules, and ``PATTERN=NAME`` for those that match."""
-    from ..reduction import REDUCTIONS
-
-    rules = _rules(values)
-    for name in rules.values():
-        require_name("reduction", name, REDUCTIONS)
-    return rules["*"] if list(rules) == ["*"] else rules or None
-
-
-def read_projections(
-    ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
-) -> int | dict[str, int] | None:
-    """Read ``K`` for all modules, and ``PATTERN=K`` for those that match."""
-    rules = {}
-    for pattern, number in _rules(values).items():
-        if not number.isdecimal() or not int(number):
-            raise click.BadParameter(f"{number!r} is no number of features; it is at least 1.")
-        rules[pattern] = int(number)
-    return rules["*"] if list(rules) == ["*"] else rules or None
-
-
-def _rules(values: tuple[str, ...]) -> dict[str, str]:
-    """Split ``PATTERN=VALUE``; a lone value is for all that is left."""
-    rules: dict[str, str] = {}
-    for value in sorted(values, key=lambda value: "=" not in value):
-        pattern, _, wanted = value.rpartition("=")
-        pattern = pattern or "*"
-        if rules.setdefault(pattern, wanted) != wanted:
-            raise click.BadParameter(f"{pattern!r} is to be {rules[pattern]!r} and {wanted!r}.")
-    return rules
-
-
-def read_device(ctx: click.Context, param: click.Parameter, value: str) -> str:
-    """Refuse what is no device anywhere; whether it is here is known when it is used."""
-    if not re.fullmatch(r"auto|cpu|mps|(cuda|gpu)(:\d+)?", value):
-        require_name("device", value, ("auto", "cpu", "cuda", "cuda:1", "mps"))
-    return value
 
 
 def _formats() -> Iterable[str]:
@@ -103,13 +49,6 @@ def _interpolations() -> Iterable[str]:
     from ..preprocessing import INTERPOLATIONS
 
     return INTERPOLATIONS
-
-
-def read_count(ctx: click.Context, param: click.Parameter, value: int | None) -> int | None:
-    """Refuse a number below one."""
-    if value is not None and value < 1:
-        raise click.BadParameter(f"{value} is too few; it is at least 1.")
-    return value
 
 
 def read_shard_option(ctx: click.Context, param: click.Parameter, value: str | None) -> Any:
@@ -264,6 +203,21 @@ def read_batch_size(ctx: click.Context, param: click.Parameter, value: str) -> i
     "cluster, or for several GPUs.",
 )
 @click.option(
+    "--engine",
+    default="local",
+    show_default=True,
+    callback=one_of("engine", lambda: ("local", "ray")),
+    help="local, or ray for workers that share the work.",
+)
+@click.option("--address", help="Of the Ray cluster; this machine alone by default.")
+@click.option(
+    "--workers",
+    type=int,
+    callback=read_count,
+    metavar="N",
+    help="Of Ray; as many as there is room for by default.",
+)
+@click.option(
     "--dry-run",
     is_flag=True,
     help="Only show what would be done, and what it costs, from a short trial with random weights.",
@@ -297,6 +251,9 @@ def extract(
     precision: str,
     format: str | None,
     shard: Any,
+    engine: str,
+    address: str | None,
+    workers: int | None,
     dry_run: bool,
     style: str | None,
 ) -> None:
@@ -322,6 +279,11 @@ def extract(
     from ..store import choose_format, recorded_batch_size
     from ..texts import load_texts
 
+    for_ray = {"--address": address, "--workers": workers}
+    if engine != "ray" and (given := [name for name, value in for_ray.items() if value]):
+        raise click.UsageError(f"{', '.join(given)} cannot go without --engine ray.")
+    if engine == "ray" and shard:
+        raise click.UsageError("--shard cannot go with --engine ray, which makes its own shards.")
     for_images = {"--file-names": file_names, "--dataset": dataset, "--rows": rows,
                   "--max-pixels": max_pixels, "--resize": resize, "--crop": crop,
                   "--interpolation": interpolation}  # fmt: skip
@@ -356,21 +318,25 @@ def extract(
         with results_alone():
             work = plan(network, stimuli, list(modules), **options)
             cost = work.estimate(out, format=format, measure=network.backend.device != "meta")
-        _show_plan(work, cost, out, weights, random, style)
+        show_plan(work, cost, out, weights, random, style)
         return
-    if shard is None:
-        features: FeatureSet | None = extract_features(
-            network, stimuli, list(modules), out=out, format=format, **options
-        )
-        failures = features.failures if features else {}
-    else:
+    options |= {"out": out, "format": format}
+    features: FeatureSet | None
+    if shard is not None:
         from ..engines.shard import extract_shard
 
-        part = extract_shard(
-            network, stimuli, list(modules), shard, out=out, format=format, **options
-        )
+        part = extract_shard(network, stimuli, list(modules), shard, **options)
         features, failures = part.features, part.failures
         say(_shard_text(part))
+    else:
+        if engine == "ray":
+            from ..engines.ray import extract_with_ray
+
+            options |= {"address": address, "workers": workers}
+            features = extract_with_ray(network, stimuli, list(modules), **options)
+        else:
+            features = extract_features(network, stimuli, list(modules), **options)
+        failures = features.failures
     _say_what_was_assumed(network.for_modality(stimuli.modality))
     if features is not None:
         show_features(features, out, style)
@@ -442,72 +408,3 @@ def _say_what_was_assumed(network: Network) -> None:
     assumed = str(network.weights.get("preprocessing", ""))
     if assumed:
         say(f"Note: The preprocessing was {assumed} ({network.preprocessing}).")
-
-
-def _show_plan(
-    work: Plan, cost: Estimate, out: str, weights: str | None, random: bool, style: str | None
-) -> None:
-    card = work.network.card
-    record = {
-        "network": work.network.name,
-        "weights": f"random, seed {work.seed}" if random else weights or card.weights or "your own",
-        "images": len(work.stimuli),
-        "first, last": f"{work.stimuli.ids[0]}, {work.stimuli.ids[-1]}",
-        "preprocessing": str(work.network.preprocessing),
-        "input": list(work.size),
-        "batches": f"{len(work.starts)} of {counted(work.batch_size, 'image')}",
-        "out": out,
-        "bytes": f"{work.n_bytes} ({size_text(work.n_bytes)})",
-        **_cost(cost),
-    }
-    arrays = [
-        {
-            "module": address,
-            "shape": list(shape),
-            "axes": list(work.axes[address]),
-            "bytes": 4 * _product(shape),
-        }
-        for address, shape in work.shapes.items()
-    ]
-    if style == "json":
-        numbers = {
-            "bytes": work.n_bytes,
-            "bytes on disk": cost.n_bytes,
-            "free disk": cost.free_disk,
-            "peak memory": cost.peak_memory,
-            "free memory": cost.free_memory,
-            "seconds": cost.seconds,
-            "advice": list(cost.advice),
-        }
-        show_record({**record, **numbers, "modules": arrays}, style)
-        return
-    if style is None:
-        show_record(record, style)
-        click.echo()
-    show_table(arrays, style, columns=("module", "shape", "axes", "bytes"), cut=("axes",))
-    for advice in cost.advice:
-        say(f"Note: {advice}")
-    say("Nothing was written. Run it without --dry-run to extract.")
-
-
-def _cost(cost: Estimate) -> dict[str, str]:
-    """Spell what an extraction costs; what is not known is left out."""
-    record = {}
-    if cost.free_disk is not None:
-        record["free disk"] = size_text(cost.free_disk)
-    if cost.peak_memory is not None:
-        free = f" ({size_text(cost.free_memory)} free)" if cost.free_memory is not None else ""
-        record["peak memory"] = f"{size_text(cost.peak_memory)}{free}"
-    if cost.seconds is not None and cost.images_per_second is not None:
-        record["time"] = (
-            f"about {duration_text(cost.seconds)} ({cost.images_per_second:.3g} a second, from a "
-            "short trial)"
-        )
-    return record
-
-
-def _product(shape: tuple[int, ...]) -> int:
-    product = 1
-    for length in shape:
-        product *= length
-    return product

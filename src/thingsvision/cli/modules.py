@@ -11,7 +11,7 @@ from .output import results_alone, say, shape_text, show_table
 from .verb import Verb, table_options
 
 if TYPE_CHECKING:
-    from ..backends.base import Output, Survey
+    from ..backends.survey import Output, Survey
     from ..zoo import Network
 
 NEVER = "never called"

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .extract import read_count, read_device, read_projections, read_reductions, read_size
 from .output import results_alone
+from .values import read_count, read_device, read_projections, read_reductions, read_size
 from .verb import read_rows, require_name
 
 if TYPE_CHECKING:
@@ -245,7 +245,7 @@ def stream(
 
 def save(rdm: Any, path: Path) -> None:
     """Write an RDM, so that a reader never finds half of one."""
-    from ..streaming import save_whole
+    from ..rsa.rdm_set import save_whole
 
     save_whole(rdm, path)
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .extract import GOES_ON, read_count, read_device, shown_path
+from .extract import GOES_ON, shown_path
 from .output import results_alone, say, show_table
+from .values import read_count, read_device
 from .verb import AFTER_INTERRUPT, Verb, table_options
 
 if TYPE_CHECKING:
@@ -28,6 +29,31 @@ def read_references(
             raise click.BadParameter(f"{name!r} is named twice.")
         found[name] = file or None
     return found
+
+
+def read_measures(
+    ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
+) -> dict[str, str]:
+    """Read ``NAME=MEASURE``, once for each reference."""
+    parted = [value.partition("=") for value in values]
+    for value, (name, _, measure) in zip(values, parted, strict=True):
+        if not name or not measure:
+            raise click.BadParameter(f"{value!r} names no measure; write NAME=crossnobis.")
+    return {name: measure for name, _, measure in parted}
+
+
+def of_measures(references: dict[str, str | None], measures: dict[str, str]) -> dict[str, Any]:
+    """Say of references in files how they were measured."""
+    known = [name for name, file in references.items() if file is not None]
+    if strange := [name for name in measures if name not in known]:
+        raise click.UsageError(
+            f"--reference-dissimilarity names {', '.join(strange)}, which is no --reference "
+            f"NAME=FILE; there {'are ' + ', '.join(known) if known else 'is none'}."
+        )
+    return {
+        name: {"file": file, "dissimilarity": measures[name]} if name in measures else file
+        for name, file in references.items()
+    }
 
 
 @click.command(
@@ -66,6 +92,15 @@ def read_references(
     callback=read_references,
     help="RDMs of a brain or of behaviour: .mat, .npy, .npz, .csv, .h5; FILE@VARIABLE where a "
     "file holds several. NAME alone is one of --dataset. May be given several times.",
+)
+@click.option(
+    "--reference-dissimilarity",
+    "measures",
+    multiple=True,
+    metavar="NAME=MEASURE",
+    callback=read_measures,
+    help="How the RDMs of a file were measured, if it does not say. Only those of crossnobis and "
+    "poisson_cv may be below zero.",
 )
 @click.option(
     "--ids",
@@ -136,6 +171,7 @@ def rsa(
     dataset: str | None,
     sets: str | None,
     references: dict[str, str | None],
+    measures: dict[str, str],
     ids: str | None,
     by_position: bool,
     random: bool,
@@ -160,7 +196,8 @@ def rsa(
     """
     ctx.meta[AFTER_INTERRUPT] = GOES_ON
     of_one = {"--images": images, "--dataset": dataset, "--reference": references or None,
-              "--ids": ids, "--order": order, "--by-position": by_position or None}  # fmt: skip
+              "--reference-dissimilarity": measures or None, "--ids": ids, "--order": order,
+              "--by-position": by_position or None}  # fmt: skip
     given = [option for option, value in of_one.items() if value is not None]
     if sets is not None and given:
         raise click.UsageError(f"{', '.join(given)} cannot go with --sets, which says it all.")
@@ -173,7 +210,7 @@ def rsa(
         data = read_sets(sets)
     else:
         name = dataset or Path(str(images)).name or "images"
-        given_or_named: Any = references
+        given_or_named = of_measures(references, measures)
         data = [make_set(name, images, given_or_named, dataset=dataset, ids=ids,
                          by_position=by_position, order=order)]  # fmt: skip
     with results_alone():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..arrays import as_numbers
-from ..errors import InvalidArgument, ThingsvisionWarning, counted, listing, unknown
+from ..errors import InvalidArgument, counted, listing, unknown
 from ..folds import Splitting, groups_of, split
 from ..optional import expect
 from .inputs import AnyFeatures, AnyResponses, Inputs, join
@@ -19,6 +18,7 @@ from .result import EncodingResult
 from .ridge import candidate_shares
 from .runs import Fit, Run, choose, taken
 from .scores import normalised_pearson, normalised_r2
+from .undefined import warn_of_constant, warn_of_undefined
 
 SEVERAL = ("each", "choose", "choose per target", "bands")
 POOLING = ("folds", "pooled")
@@ -104,7 +104,9 @@ def fit_encoding(
     Returns
     -------
     EncodingResult
-        `table` is the summary, `scores` the arrays per target.
+        `table` is the summary, `scores` the arrays per target. Warnings name the targets that
+        have no score, and modules and targets whose predictions are constant, which counts as a
+        correlation of 0.
 
     Raises
     ------
@@ -253,15 +255,8 @@ def _result(
             "pearson": np.stack([one.pearson() for one in pooled]),
             "r2": np.stack([one.r2() for one in pooled]),
         }
-    undefined = int(np.isnan(scores["pearson"][0]).sum())
-    if undefined:
-        hint = ' With average="pooled" only those constant over all.' if average == "folds" else ""
-        warnings.warn(
-            f"{undefined} of {counted(scores['pearson'].shape[1], 'target')} have no score, since "
-            f"they are constant over the test stimuli of a fold, or not finite.{hint}",
-            ThingsvisionWarning,
-            stacklevel=3,
-        )
+    warn_of_undefined(scores["pearson"], runs, inputs.target_names, average)
+    warn_of_constant(inputs.features, modules, runs, inputs.target_names)
     if reliability is not None:
         scores["pearson_normalised"] = normalised_pearson(scores["pearson"], reliability)
         scores["r2_normalised"] = normalised_r2(scores["r2"], reliability)

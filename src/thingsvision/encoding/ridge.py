@@ -23,7 +23,7 @@ BACKENDS = ("numpy", "torch", "torch_cuda", "cupy")
 GRID = np.logspace(-5, 5, 21)  # of penalties, in units of the features' total variance
 SMALLEST_SHARE = 1e-6
 SMALL = 600**2  # numbers in a matrix to be decomposed
-ROOM = 2**23  # numbers that himalaya lays out for several penalties at once
+ROOM = 2**23  # numbers that himalaya lays out for several penalties and targets at once
 
 Array = NDArray[np.float64]
 
@@ -223,7 +223,8 @@ def _fit_kernels(
     kernels = backend.asarray(np.stack(problem.train))
     deltas, dual, scores, _ = kernel_ridge.solve_multiple_kernel_ridge_random_search(
         kernels, numbers[2], n_iter=numbers[1], alphas=numbers[0], cv=inner, fit_intercept=True,
-        return_weights="dual", n_alphas_batch=_at_once(problem, responses), progress_bar=False,
+        return_weights="dual", progress_bar=False,
+        **_at_once(problem, len(alphas), responses.shape[1]),
     )  # fmt: skip
     deltas, dual, scores = (backend.to_numpy(item) for item in (deltas, dual, scores))
     predicted = sum(
@@ -240,8 +241,8 @@ def _fit_features(
     bands = [backend.asarray(rows) for rows in problem.train]
     deltas, coefficients, scores, _ = ridge.solve_group_ridge_random_search(
         bands, numbers[2], n_iter=numbers[1], alphas=numbers[0], cv=inner, fit_intercept=True,
-        return_weights=True, n_alphas_batch=_at_once(problem, responses), progress_bar=False,
-        warn=False,
+        return_weights=True, progress_bar=False, warn=False,
+        **_at_once(problem, len(alphas), responses.shape[1]),
     )  # fmt: skip
     deltas, coefficients, scores = (
         backend.to_numpy(item) for item in (deltas, coefficients, scores)
@@ -250,11 +251,17 @@ def _fit_features(
     return predicted, deltas, -scores.max(axis=0)
 
 
-def _at_once(problem: Problem, responses: Array) -> int:
-    """Say for how many penalties there is room at once."""
-    width = sum(rows.shape[1] for rows in problem.train)
-    largest = len(responses) * max(len(responses), width, responses.shape[1])
-    return max(1, int(ROOM // largest))
+def _at_once(problem: Problem, n_alphas: int, n_targets: int) -> dict[str, int]:
+    """Say for how many penalties, and of them for how many targets, there is room at once.
+
+    Penalties come first: himalaya copies the responses anew for each lot of them.
+    """
+    rows, width = len(problem.train[0]), sum(part.shape[1] for part in problem.train)
+    alphas = min(n_alphas, max(1, ROOM // (rows * max(rows, width))))
+    return {
+        "n_alphas_batch": alphas,
+        "n_targets_batch": min(n_targets, max(1, ROOM // (alphas * rows))),
+    }
 
 
 def _threads(problem: Problem) -> AbstractContextManager[Any]:

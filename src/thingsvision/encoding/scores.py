@@ -189,6 +189,11 @@ class Sums:
         result: NDArray[np.float64] = np.where(variance > ROUNDING * scale, variance, 0)
         return result
 
+    def varying(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Say for which targets responses, and predictions, vary; of NaN only the latter do."""
+        measured, predicted = self._variance(self.yy, self.y), self._variance(self.pp, self.p)
+        return measured > 0, (predicted > 0) | ~np.isfinite(self.pp)
+
     def pearson(self) -> NDArray[np.float64]:
         """Correlation of each target, as `pearson_score`."""
         measured = self._variance(self.yy, self.y)

@@ -23,7 +23,7 @@ else:
 
 KEYS = ("name", "images", "dataset", "references", "ids", "by_position", "order", "source")
 LEAST = 4  # stimuli, for the bootstrap
-OF_REFERENCE = ("file", "variable", "axis", "ids")
+OF_REFERENCE = ("file", "variable", "axis", "ids", "dissimilarity")
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,8 +74,8 @@ def make_set(
         The images; with `dataset`, those of the dataset by default.
     references : dict of str to file or RDMs; or sequence of str
         By name: a file as `load_rdms` reads it, ``FILE@VARIABLE`` for one of several arrays in
-        it, a dict of the arguments of `load_rdms`, or the RDMs themselves. Names alone are
-        references of `dataset`; without any, all of its references.
+        it, a dict of ``file`` and other arguments of `load_rdms`, or the RDMs themselves. Names
+        alone are references of `dataset`; without any, all of its references.
     dataset : str, optional
         A name in `list_datasets`.
     ids : sequence of str, or path of a text file, optional
@@ -148,7 +148,9 @@ def read_sets(path: str | Path) -> list[ReferenceSet]:
     """Read several sets from a TOML file; its paths are relative to it.
 
     Each ``[[set]]`` has a ``name``, ``images`` or a public ``dataset``, a table ``references``
-    from name to file, and if need be ``ids``, ``by_position`` and ``order``, as in `make_set`.
+    from name to file, and if need be ``ids``, ``by_position`` and ``order``, as in `make_set`. In
+    the place of a file may stand a table of ``file``, ``variable``, ``axis``, ``ids`` and
+    ``dissimilarity``, as in `load_rdms`.
     ``source`` says where the data is to be had, for people and for messages.
 
     Parameters
@@ -234,28 +236,37 @@ def _read(name: str, given: Any, ids: Sequence[str] | None) -> tuple[RDM, ...]:
     if isinstance(given, RDM):
         return (given,)
     if isinstance(given, str | Path):
-        file = _file(str(given))
-        given = {"file": file, "variable": str(given)[len(file) + 1 :] or None}
+        given = {"file": given}
     if isinstance(given, Mapping):
-        options = {"ids": ids, **{key: value for key, value in given.items() if key != "file"}}
-        return tuple(_named_later(Path(given["file"]), options))
+        text = str(given["file"])
+        file = _file(text)
+        options = {"ids": ids, "variable": text[len(file) + 1 :] or None, **given}
+        del options["file"]
+        return tuple(_named_later(name, Path(file), options))
     rdms = tuple(given)
     if not rdms or not all(isinstance(rdm, RDM) for rdm in rdms):
         raise InvalidArgument(f"The reference {name!r} is neither a file nor a list of RDMs.")
     return rdms
 
 
-def _named_later(path: Path, options: dict[str, Any]) -> list[RDM]:
+def _named_later(name: str, path: Path, options: dict[str, Any]) -> list[RDM]:
     """Read RDMs; ids for files that carry none do not stand in the way of those that do."""
     names = options.pop("ids")
     try:
         rdms = load_rdms(path, **options)
     except InvalidArgument as error:
-        if "axis=" not in str(error):
-            raise
-        raise InvalidArgument(
-            f"{error} In a file of sets (--sets): NAME = {{ file = {path.name!r}, axis = 0 }}."
-        ) from error
+        said = str(error)
+        if "axis=" in said:
+            raise InvalidArgument(
+                f"{error} In a file of sets (--sets): NAME = {{ file = {path.name!r}, axis = 0 }}."
+            ) from error
+        if "negative values" in said and not options.get("dissimilarity"):
+            raise InvalidArgument(
+                f"{error} For a reference: --reference-dissimilarity {name!r}=crossnobis, or in a "
+                f"file of sets (--sets) NAME = {{ file = {path.name!r}, dissimilarity = "
+                "'crossnobis' }."
+            ) from error
+        raise
     if names is None or rdms[0].ids is not None:
         return rdms
     return load_rdms(path, names, **options)

@@ -9,9 +9,10 @@ from .cka import cka, procrustes, rv
 from .comparison import COMPARISONS, compare_rdms
 from .dissimilarity import DISSIMILARITIES
 from .inference import compare_models, compare_models_pairwise
+from .loading import load_rdm
 from .module_choice import ModuleChoice, choose_module
 from .permutation import permutation_test
-from .rdm import RDM, compute_rdm, load_rdm
+from .rdm import RDM, compute_rdm
 
 __all__ = [
     "COMPARISONS",

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import InvalidArgument, unknown
-from .ceiling import ceiling_of, check_numbers
+from .ceiling import ceiling_of, check_subjects
 from .comparison import COMPARISONS, OF_CONSTANTS
 from .draws import drawn
 from .joining import RDMs, joined, laid_out, side
@@ -221,7 +221,7 @@ def bootstrap(
     models, subjects = side(model_rdms, "model_rdms"), side(subject_rdms, "subject_rdms")
     ids = joined([models, subjects], by_position)
     n_subjects, n_stimuli = len(subjects.pairs), next(iter(subjects.sizes.values()))
-    check_numbers(n_subjects, n_stimuli, 1 if resample == "stimuli" and not ceilings else 2)
+    check_subjects(n_subjects, 1 if resample == "stimuli" and not ceilings else 2)
     constant_too = comparison in OF_CONSTANTS
     return of_rows(
         laid_out(models, ids, constant_too),

@@ -90,7 +90,7 @@ def noise_ceiling(
     COMPARISONS[comparison]  # refuses an unknown name before anything is computed
     subjects = side(subject_rdms, "subject_rdms")
     ids = joined([subjects], by_position)
-    check_numbers(len(subjects.pairs), next(iter(subjects.sizes.values())))
+    check_subjects(len(subjects.pairs))
     return ceiling_of(laid_out(subjects, ids, comparison in OF_CONSTANTS), comparison)
 
 
@@ -115,16 +115,11 @@ def ceiling_of(
     return NoiseCeiling(float(np.mean(lower)), float(upper))
 
 
-def check_numbers(n_subjects: int, n_stimuli: int, at_least: int = 2) -> None:
-    """Refuse too few subjects or stimuli for what is to be inferred."""
+def check_subjects(n_subjects: int, at_least: int = 2) -> None:
+    """Refuse too few subjects for what is to be inferred."""
     if n_subjects < at_least:
         raise InvalidArgument(
             f"There is {counted(n_subjects, 'subject')}, and {at_least} are needed to tell how "
             "subjects differ. Give the RDM of each subject, not their mean, as a list or as rows "
             "(n_subjects, n_pairs)."
-        )
-    if n_stimuli < 4:
-        raise InvalidArgument(
-            f"There are {counted(n_stimuli, 'stimulus').replace('stimuluss', 'stimuli')}; four "
-            "are the least for inference, and a dozen where it is to mean something."
         )

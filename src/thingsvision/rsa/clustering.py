@@ -47,7 +47,8 @@ def cluster_stimuli(rdms: Sequence[RDM], n_clusters: int = 5) -> Clusters:
     Raises
     ------
     InvalidArgument
-        If the RDMs carry no ids, or there are not as many stimuli as clusters.
+        If the RDMs carry no ids, there are not as many stimuli as clusters, or fewer than
+        three stimuli.
     MismatchError
         If the RDMs have different stimuli.
 
@@ -62,7 +63,7 @@ def cluster_stimuli(rdms: Sequence[RDM], n_clusters: int = 5) -> Clusters:
     from scipy.cluster.hierarchy import fcluster, leaves_list, linkage
 
     models = side(list(rdms), "rdms")
-    ids = joined([models], by_position=False)
+    ids = joined([models], by_position=False, least=3)
     if ids is None:
         raise InvalidArgument("Clusters name stimuli, but these RDMs carry no ids.")
     if not 1 <= n_clusters <= len(ids):

@@ -74,16 +74,17 @@ def compare_rdms(
         only some RDMs carry ids.
     InvalidArgument
         If something is no RDM, is constant (all zero, for the cosines and Bures), or has
-        fewer than three stimuli.
+        fewer than four stimuli, whose three pairs or less would say nothing.
 
     Examples
     --------
     >>> import numpy as np
     >>> from thingsvision import RDM
-    >>> model = RDM(np.array([0.1, 0.8, 0.9]), ids=("cat.jpg", "dog.jpg", "cup.jpg"))
-    >>> human = RDM(np.array([0.7, 0.8, 0.2]), ids=("cup.jpg", "dog.jpg", "cat.jpg"))
+    >>> ids = ("cat.jpg", "dog.jpg", "cup.jpg", "pot.jpg")
+    >>> model = RDM(np.array([0.1, 0.8, 0.9, 0.7, 0.9, 0.2]), ids)
+    >>> human = RDM(np.array([0.3, 0.7, 0.8, 0.9, 0.6, 0.2]), ids[::-1])
     >>> round(compare_rdms(model, human, comparison="spearman"), 3)
-    0.5
+    0.638
     """
     compare = COMPARISONS[comparison]
     side_a, side_b = side(a, "a"), side(b, "b")

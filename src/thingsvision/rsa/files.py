@@ -165,7 +165,8 @@ def _mat_file_arrays(path: Path) -> dict[str, NDArray[Any]]:
 
 
 def _npy_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    return {path.stem: np.load(path, allow_pickle=False)}
+    mode: Any = "r" if path.stat().st_size >= MAPPED else None
+    return {path.stem: np.load(path, mmap_mode=mode, allow_pickle=False)}
 
 
 def _text_arrays(path: Path) -> dict[str, NDArray[Any]]:

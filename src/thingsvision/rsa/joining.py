@@ -16,6 +16,7 @@ from ..features import Features, FeatureSet
 from .matrix import check_matrix, check_pairs, condensed, stimuli_of_pairs
 from .rdm import RDM
 
+LEAST = 4  # stimuli: of three, with three pairs, rank correlations have four values, ±1/2 and ±1
 RDMs = RDM | ArrayLike | Sequence[Any] | Mapping[str, Any]
 
 
@@ -76,7 +77,7 @@ def side(data: RDMs, argument: str) -> Side:
     return _side_of(items, names, labels, False)
 
 
-def joined(sides: Sequence[Side], by_position: bool) -> tuple[str, ...] | None:
+def joined(sides: Sequence[Side], by_position: bool, least: int = LEAST) -> tuple[str, ...] | None:
     """Say by which ids, in which order, all RDMs are joined; None is by position.
 
     Raises
@@ -84,7 +85,7 @@ def joined(sides: Sequence[Side], by_position: bool) -> tuple[str, ...] | None:
     MismatchError
         If they cannot be joined.
     InvalidArgument
-        If there are fewer than three stimuli.
+        If there are fewer stimuli than `least`.
     """
     sizes = {label: size for one in sides for label, size in one.sizes.items()}
     labelled = [pair for one in sides for pair in zip(one.labels, one.ids, strict=True)]
@@ -102,10 +103,11 @@ def joined(sides: Sequence[Side], by_position: bool) -> tuple[str, ...] | None:
             "Bring them to the same stimuli, e.g. with rdm.select(ids)."
         )
     count = next(iter(sizes.values()))
-    if count < 3:
+    if count < least:
         raise InvalidArgument(
-            f"RDMs of {count} stimuli have too few pairs to compare; three stimuli are the "
-            "least, and a dozen where it is to mean something."
+            f"There are {count} stimuli; {'four' if least == 4 else 'three'} are the least, and "
+            f"a dozen where it is to mean something: {count} stimuli have no more than "
+            f"{counted(count * (count - 1) // 2, 'pair')}."
         )
     if ids is not None and bare:
         if not by_position:

@@ -92,6 +92,21 @@ def check_pairs(
         raise InvalidArgument(f"{what} holds {negative_pairs(values, ids)}")
 
 
+def checked(
+    array: NDArray[Any], what: str, ids: Sequence[str] | None = None, negative: bool = False
+) -> NDArray[Any]:
+    """Take the pairs of what a file holds, square or condensed, once it has been checked.
+
+    Condensed pairs that are mapped from a file stay there, rounding below zero included.
+    """
+    if array.ndim == 1 and stimuli_of_pairs(len(array)):
+        check_pairs(array, what, ids, negative)
+    else:
+        check_matrix(array, what, ids, negative)
+        array = condensed(array)
+    return array if negative or _map_of(array) is not None else np.maximum(array, 0)
+
+
 def condensed(matrix: NDArray[Any]) -> NDArray[Any]:
     """Take the upper triangle without the diagonal, row by row, shape (n_pairs,)."""
     count, start = len(matrix), 0
@@ -189,11 +204,17 @@ def _tiles(matrix: NDArray[Any]) -> Iterator[tuple[NDArray[np.float64], NDArray[
 
 def _let_go(values: NDArray[Any]) -> None:
     """Give back the pages of a file that is mapped to be read; they are read again at need."""
+    base = _map_of(values)
+    if base is not None and base.mode == "r" and hasattr(mmap, "MADV_DONTNEED"):
+        base._mmap.madvise(mmap.MADV_DONTNEED)
+
+
+def _map_of(values: NDArray[Any]) -> Any:
+    """Find the memory map that an array is part of, if it is."""
     base: Any = values
     while not (base is None or type(base) is np.memmap):
         base = getattr(base, "base", None)
-    if base is not None and base.mode == "r" and hasattr(mmap, "MADV_DONTNEED"):
-        base._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]
+    return base
 
 
 def check_ids(ids: Sequence[str], count: int, what: str) -> None:

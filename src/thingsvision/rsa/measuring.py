@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import inspect
-import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import InvalidArgument, ThingsvisionWarning, counted, listing
+from ..errors import InvalidArgument, counted, listing
 from .conditions import averaged, coded
 from .dissimilarity import DISSIMILARITIES, UndefinedRows
+from .dropping import tell_dropped, whole_rows
 from .matrix import check_ids, check_matrix, condensed
 from .pairs_file import PairsFile
-from .selection import chosen, whole_rows
+from .selection import chosen
 
 Ids = tuple[str, ...] | None
 NAN = ("refuse", "drop")
@@ -131,16 +131,6 @@ def _refuse_failed(failures: Mapping[str, str], count: int) -> None:
         f"The images of {len(failures)} of {count} stimuli could not be decoded, so these have no "
         f"features: {listing(list(failures))}.\n  {reasons}{more}\nMend them and extract again, "
         "which computes only their batches; or leave them out with drop_failed=True."
-    )
-
-
-def tell_dropped(dropped: Sequence[Any], count: int, why: str, ids: Ids) -> None:
-    """Warn of rows that were left out."""
-    what = "stimuli" if ids else "rows (from 0)"
-    warnings.warn(
-        f"{len(dropped)} of {count} {what} {why} and were dropped: {listing(dropped)}.",
-        ThingsvisionWarning,
-        stacklevel=4,
     )
 
 

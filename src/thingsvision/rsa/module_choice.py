@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..errors import InvalidArgument, listing, unknown
 from .bootstrap import RESAMPLE
-from .ceiling import check_numbers
+from .ceiling import check_subjects
 from .comparison import COMPARISONS, OF_CONSTANTS
 from .draws import check_count, generator
 from .joining import RDMs, joined, laid_out, side
@@ -119,7 +119,7 @@ def choose_module(
     modules, subjects = side(module_rdms, "module_rdms"), side(subject_rdms, "subject_rdms")
     ids = joined([modules, subjects], by_position)
     n_stimuli, n_subjects = next(iter(subjects.sizes.values())), len(subjects.pairs)
-    check_numbers(n_subjects, n_stimuli, 1 if over == "stimuli" else 2)
+    check_subjects(n_subjects, 1 if over == "stimuli" else 2)
     if len(modules.pairs) < 2:
         raise InvalidArgument("One module leaves nothing to choose; give two or more.")
     if over != "subjects" and n_stimuli < LEAST * n_folds:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tempfile
 import threading
 from pathlib import Path
 from types import TracebackType
@@ -96,3 +97,29 @@ class PairsFile:
             self._part.replace(self.path)
         else:
             self._part.unlink(missing_ok=True)
+
+
+class PairsPlace:
+    """A folder for pairs that are too many for the memory; made when it is asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._made: tempfile.TemporaryDirectory[str] | None = None
+
+    def __enter__(self) -> PairsPlace:
+        return self
+
+    def path(self) -> Path:
+        """Make the folder, and name the file in it."""
+        self._made = tempfile.TemporaryDirectory(
+            prefix="thingsvision-", dir=self._folder, ignore_cleanup_errors=True
+        )
+        return Path(self._made.name) / "pairs.npy"
+
+    def clear(self) -> None:
+        """Remove the folder, if it was made."""
+        if self._made is not None:
+            self._made.cleanup()
+
+    def __exit__(self, *_: object) -> None:
+        self.clear()

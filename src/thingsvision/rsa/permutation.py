@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .ceiling import check_numbers
+from .ceiling import check_subjects
 from .comparison import COMPARISONS, OF_CONSTANTS
 from .correlations import standardised, unit
 from .draws import check_count, generator
@@ -82,7 +82,7 @@ def permutation_test(
     models, subjects = side(model_rdms, "model_rdms"), side(subject_rdms, "subject_rdms")
     ids = joined([models, subjects], by_position)
     n_stimuli = next(iter(subjects.sizes.values()))
-    check_numbers(len(subjects.pairs), n_stimuli, 1)
+    check_subjects(len(subjects.pairs), 1)
     constant_too = comparison in OF_CONSTANTS
     rows = laid_out(models, ids, constant_too)
     of_subjects = laid_out(subjects, ids, constant_too)

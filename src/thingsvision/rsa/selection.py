@@ -1,4 +1,4 @@
-"""What is done to features before their dissimilarities: some are chosen, weighted, or dropped."""
+"""What is done to features before their dissimilarities: some are chosen, or weighted."""
 
 from __future__ import annotations
 
@@ -108,10 +108,3 @@ def _rows(wanted: NDArray[Any], width: int) -> NDArray[Any]:
             "To let a feature count more, give weights=…."
         )
     return wanted
-
-
-def whole_rows(features: NDArray[Any]) -> NDArray[np.bool_]:
-    """Tell which rows hold no NaN and no infinity, shape (n_stimuli,)."""
-    if features.dtype.kind != "f":
-        return np.ones(len(features), dtype=bool)
-    return np.array([bool(np.isfinite(row).all()) for row in features], dtype=bool)

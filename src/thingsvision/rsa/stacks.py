@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from ..errors import InvalidArgument, listing, unknown
 from ..interop.rsatoolbox import OURS
 from . import files
-from .matrix import squared, stimuli_of_pairs
+from .dissimilarity import may_be_negative
+from .matrix import checked, stimuli_of_pairs
 from .rdm import RDM
 
 HDF5 = (".h5", ".hdf5")
@@ -38,7 +39,9 @@ def load_rdms(
     ----------
     path : path
         ``.mat`` (any version), ``.npy``, ``.npz``, ``.csv``, ``.tsv``, ``.txt``, or ``.h5`` as
-        rsatoolbox saves RDMs. Structures with one matrix each are a stack as well.
+        rsatoolbox saves RDMs. Structures with one matrix each are a stack as well. A ``.npy``
+        above 128 MB is mapped and checked part by part: condensed RDMs stay on disk, of square
+        ones the pairs are kept in memory.
     ids : sequence of str, or path of a text file with one id a line, optional
         Names of the stimuli, for a file that does not carry them.
     variable : str, optional
@@ -71,21 +74,27 @@ def load_rdms(
     path = Path(path).expanduser()
     names = files.read_ids(Path(ids)) if isinstance(ids, str | Path) else ids
     if path.suffix.lower() in HDF5:
-        stack, found, measure = _rsatoolbox(path)
+        subjects, found, measure = _rsatoolbox(path)
     else:
-        stacks = dict(_stacks(path))
-        stack = _chosen(path, stacks, variable)
+        stack = _chosen(path, dict(_stacks(path)), variable)
+        subjects = _subjects(path, stack, axis)
         found, measure = files.facts_of(path)
-    squares = _squares(path, stack, axis)
     if found is not None and names is not None and list(found) != list(names):
         raise InvalidArgument(
             f"{path} names its stimuli itself: {listing(found, 3)}; leave out ids."
         )
     measure = files.agreed(path, measure, dissimilarity)
-    labels = [f"{path.stem} {number}" for number in range(1, len(squares) + 1)]
+    chosen = names or found
+    labels = [f"{path.stem} {number}" for number in range(1, len(subjects) + 1)]
     return [
-        RDM.from_matrix(square, names or found, measure, {"file": path.name}, label)
-        for square, label in zip(squares, labels, strict=True)
+        RDM(
+            checked(one, f"The matrix {label!r}", chosen, may_be_negative(measure)),
+            None if chosen is None else tuple(chosen),
+            measure,
+            {"file": path.name},
+            label,
+        )
+        for one, label in zip(subjects, labels, strict=True)
     ]
 
 
@@ -149,12 +158,12 @@ def _are_pairs(count: int) -> bool:
     return count > 3 and stimuli_of_pairs(count) is not None  # three may be a colour
 
 
-def _squares(path: Path, stack: NDArray[Any], axis: int | None) -> list[NDArray[Any]]:
-    """Take a stack apart into square matrices."""
+def _subjects(path: Path, stack: NDArray[Any], axis: int | None) -> list[NDArray[Any]]:
+    """Take a stack apart into square matrices or rows of pairs."""
     stack = _plain(stack)
     possible = _axes(stack)
     if possible == [-1]:
-        return [squared(stack) if stack.ndim == 1 else stack]
+        return [stack]
     if axis is not None:
         if axis % stack.ndim not in possible:
             raise InvalidArgument(
@@ -168,11 +177,10 @@ def _squares(path: Path, stack: NDArray[Any], axis: int | None) -> list[NDArray[
             if possible
             else f"{path} holds an array of shape {stack.shape}, which is no stack of RDMs."
         )
-    subjects = np.moveaxis(stack, possible[0], 0)
-    return [squared(one) if one.ndim == 1 else one for one in subjects]
+    return list(np.moveaxis(stack, possible[0], 0))
 
 
-def _rsatoolbox(path: Path) -> tuple[NDArray[Any], Sequence[str] | None, str]:
+def _rsatoolbox(path: Path) -> tuple[list[NDArray[Any]], Sequence[str] | None, str]:
     """Read what rsatoolbox saves: dissimilarities (n_rdms, n_pairs), ids, and how measured."""
     if not path.is_file():
         raise InvalidArgument(f"There is no file {path}.")
@@ -183,16 +191,16 @@ def _rsatoolbox(path: Path) -> tuple[NDArray[Any], Sequence[str] | None, str]:
                     f"{path} holds no RDMs as rsatoolbox saves them: it lacks 'dissimilarities'. "
                     f"It holds {listing(list(file))}."
                 )
-            stack = np.atleast_2d(file["dissimilarities"][()])
+            stack = list(np.atleast_2d(file["dissimilarities"][()]))
             measure = _text(file.attrs.get("dissimilarity_measure", ""))
             descriptors = file.get("pattern_descriptors", {})
             texts = {name: _texts(descriptors[name]) for name in descriptors}
     except OSError as error:
         raise InvalidArgument(f"{path} cannot be read as HDF5: {error}.") from error
-    squares = np.stack([squared(row) for row in stack])
+    count = stimuli_of_pairs(len(stack[0])) if stack else 0
     named = [values for name, values in texts.items() if name != "index" and values is not None]
-    unique = [values for values in named if len(set(values)) == squares.shape[1]]
-    return squares, (unique[0] if len(unique) == 1 else None), OURS.get(measure, measure)
+    unique = [values for values in named if len(set(values)) == count]
+    return stack, (unique[0] if len(unique) == 1 else None), OURS.get(measure, measure)
 
 
 def _texts(item: Any) -> list[str] | None:

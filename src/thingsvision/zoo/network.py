@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from ..backends.base import Backend, Survey
+from ..backends.base import Backend
+from ..backends.survey import Survey
 from ..errors import InvalidArgument
 from ..preprocessing import Preprocessing
 from ..tokenization import Tokenization

@@ -422,7 +422,9 @@ def test_constant_targets_have_no_score(rng):
     y[:, 2] = 0.1
     for several in ("each", "choose", "choose per target", "bands"):
         modules = {"a": x, "b": x[:, :3]}
-        with pytest.warns(ThingsvisionWarning, match="1 of 5 targets have no score"):
+        with pytest.warns(
+            ThingsvisionWarning, match="1 of 5 targets have no score: 2 are constant over the test"
+        ):
             result = tv.fit_encoding(modules, y, several=several, n_shares=2)
         for scores in result.scores.values():
             assert np.isnan(scores[:, 2]).all()
@@ -433,7 +435,8 @@ def test_constant_targets_have_no_score(rng):
 def test_constant_features_predict_the_mean(rng):
     _, y = simulated(rng, 10)
     for options in ({}, {"standardise": True}, {"reduction": "pca"}):
-        result = tv.fit_encoding(np.full((80, 4), 3.0), y, **options)
+        with pytest.warns(ThingsvisionWarning, match="features are the same for all .*set to 0"):
+            result = tv.fit_encoding(np.full((80, 4), 3.0), y, **options)
         np.testing.assert_array_equal(result.score("pearson"), 0)
         assert (result.score("r2") <= 0).all()
 
