@@ -51,7 +51,7 @@ def last_row(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
         with closing(store):
             store.begin({"batch_size": BATCH}, {}, stimuli)
             for start in range(ROWS - 1):  # as though they had been written
-                records.append_progress(store.folder, {start: [DIGEST]})
+                records.append_progress(store.folder, start, [DIGEST])
                 store._written[start] = [DIGEST]
             store.write(ROWS - 1, {"fc": row}, {"fc": AXES}, [DIGEST])
             store.finish()

@@ -320,8 +320,12 @@ class Store(ABC):
         if self._unlisted:
             self.sync()
             sync(self.folder)
-            records.append_progress(self.folder, self._unlisted, self._part)
-            self._unlisted = {}
+            if is_remote(self.folder):
+                records.put_progress(self.folder, self._unlisted, self._part)
+                self._unlisted = {}
+            for start in list(self._unlisted):
+                records.append_progress(self.folder, start, self._unlisted[start], self._part)
+                del self._unlisted[start]
         self._synced = monotonic()
 
     def _reopened(self, meta: Mapping[str, Any]) -> bool:

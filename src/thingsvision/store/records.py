@@ -136,14 +136,16 @@ def _parsed(data: bytes) -> tuple[dict[int, list[str]], int]:
     return written, length
 
 
-def append_progress(folder: Path, batches: Mapping[int, Sequence[str]], part: str = "") -> None:
-    """Write that batches are on disk."""
-    file, lines = progress_file(folder, part), _lines(batches)
-    if is_remote(folder):  # nothing is appended to an object: these get one of their own
-        file.with_name(f"{file.name}.{min(batches)}").write_text(lines, encoding="ascii")
-        return
-    with file.open("a", encoding="ascii", newline="\n") as stream:
-        stream.write(lines)
+def append_progress(folder: Path, start: int, digests: Sequence[str], part: str = "") -> None:
+    """Write that a batch is on disk."""
+    with progress_file(folder, part).open("a", encoding="ascii", newline="\n") as file:
+        file.write(_lines({start: digests}))
+
+
+def put_progress(folder: Path, batches: Mapping[int, Sequence[str]], part: str = "") -> None:
+    """Write that batches are in an object store: in a piece of its own, as nothing is appended."""
+    file = progress_file(folder, part)
+    file.with_name(f"{file.name}.{min(batches)}").write_text(_lines(batches), encoding="ascii")
 
 
 def write_progress(folder: Path, written: Mapping[int, Sequence[str]], part: str = "") -> None:
