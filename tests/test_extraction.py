@@ -75,9 +75,9 @@ def test_rows_match_images(count: int, batch_size: int) -> None:
 def test_threads_do_not_permute_rows(numbered: Numbered, monkeypatch: pytest.MonkeyPatch) -> None:
     read = StimulusSet.read
 
-    def uneven(self: StimulusSet, row: int) -> Any:
+    def uneven(self: StimulusSet, row: int, *rest: Any) -> Any:
         time.sleep(0.01 if row % 3 == 0 else 0)
-        return read(self, row)
+        return read(self, row, *rest)
 
     monkeypatch.setattr(StimulusSet, "read", uneven)
     features = extract_features(toy_network(), numbered(30), "split[1]", batch_size=7)
@@ -285,7 +285,7 @@ def test_reading_ahead_is_bounded(
     decoded = []
     read = StimulusSet.read
     monkeypatch.setattr(
-        StimulusSet, "read", lambda self, row: decoded.append(row) or read(self, row)
+        StimulusSet, "read", lambda self, row, *rest: decoded.append(row) or read(self, row, *rest)
     )
     monkeypatch.setattr(ToyBackend, "device", device)
     ahead = []

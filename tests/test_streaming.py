@@ -81,9 +81,9 @@ def test_several_networks_decode_each_image_once(
     read: list[int] = []
     original = StimulusSet.read
 
-    def counting(self: StimulusSet, row: int) -> Any:
+    def counting(self: StimulusSet, row: int, *rest: Any) -> Any:
         read.append(row)
-        return original(self, row)
+        return original(self, row, *rest)
 
     monkeypatch.setattr(StimulusSet, "read", counting)
     # Of other origin, but with the same steps.

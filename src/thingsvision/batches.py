@@ -151,7 +151,7 @@ def _decode(
     out: Float32[np.ndarray, "height width 3"],
 ) -> str:
     try:
-        image, digest = stimuli.read(row)
+        image, digest = stimuli.read(row, preprocessing.suffices)
         array = preprocess(preprocessing, image)
         if array.shape != out.shape:
             raise ImageError(

@@ -209,6 +209,11 @@ def _input(record: Mapping[str, Any]) -> str:
             f"({_numbers(steps['std'])}) of each channel"
         )
     text = f"Images were {_joined(done)}." if done else "Images were used as they are."
+    if steps.get("decode") == "fast":
+        text += (
+            " JPEGs were decoded at a reduced size and only the cropped part was resized, an "
+            "approximation."
+        )
     if record["weights"].get("preprocessing"):
         whose = record["weights"]["preprocessing"].removeprefix("assumed: ")
         text = f"{text[:-1]}, which is assumed to be right for these weights ({whose})."

@@ -48,6 +48,7 @@ def extract_features(
     seed: int = 0,
     exact: bool = False,
     precision: str = "float32",
+    decode: str | None = None,
     format: str | None = None,
     progress: bool | None = None,
 ) -> FeatureSet:
@@ -87,6 +88,10 @@ def extract_features(
     precision : {"float32", "bfloat16"}
         Of convolutions and matrix products. bfloat16 is several times faster where the processor
         has it, and has three significant digits; the arrays are float32 all the same.
+    decode : {"exact", "fast"}, optional
+        How files become pictures; by default as the network's preprocessing says, exactly.
+        ``"fast"`` decodes JPEGs no larger than the resize needs, and resizes only what the crop
+        keeps: an approximation, see `Preprocessing`.
     format : str, optional
         Of the files in `out`: by default ``"npy"``, for a URL ``"zarr"``, the only one there.
     progress : bool, optional
@@ -124,7 +129,7 @@ def extract_features(
         batch_size = recorded_batch_size(out) or AUTO
     work = plan(
         network, stimuli, modules, reduction=reduction, flatten=flatten, project=project,
-        batch_size=batch_size, seed=seed, exact=exact, precision=precision,
+        batch_size=batch_size, seed=seed, exact=exact, precision=precision, decode=decode,
     )  # fmt: skip
     sink: Sink = MemoryStore() if out is None else make_store(out, format)
     with nullcontext() if out is None else hold(out), closing(sink):

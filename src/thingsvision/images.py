@@ -27,7 +27,7 @@ import re
 import struct
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, TypeAlias, cast
@@ -37,8 +37,10 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from .errors import ImageError, InvalidArgument
+from .preprocessing import FULL_SIZE
 from .samples import CONVERTERS, Refusal, array_levels
 
+Suffices: TypeAlias = "Callable[[int, int], tuple[int, int] | None]"
 Source: TypeAlias = "str | os.PathLike[str] | bytes | NDArray[Any]"
 Colour: TypeAlias = tuple[int, int, int]
 
@@ -80,7 +82,11 @@ _TURNS = {
 
 
 def read_image(
-    source: Source, *, background: Colour = BACKGROUND, max_pixels: int = MAX_PIXELS
+    source: Source,
+    *,
+    background: Colour = BACKGROUND,
+    max_pixels: int = MAX_PIXELS,
+    suffices: Suffices | None = None,
 ) -> Image.Image:
     """Read an image file, its bytes or an array as an upright RGB picture.
 
@@ -101,6 +107,10 @@ def read_image(
     max_pixels : int
         Larger pictures are refused before they are decoded, since a small file can hold more of
         them than memory does. The default is where Pillow itself stops.
+    suffices : callable, optional
+        Given the height and width of the upright picture, gives those that suffice, or None. A
+        JPEG is then decoded quickly, and smaller by a power of two if that is enough; ``info`` of
+        the picture has its `FULL_SIZE`.
 
     Returns
     -------
@@ -129,6 +139,8 @@ def read_image(
         with _named(source):
             return _on_background(Image.fromarray(array_levels(source)), background)
     with _opened(source, max_pixels) as picture:
+        if suffices is not None:
+            _draft(picture, suffices)
         picture.load()  # before the mode is asked for: that of an EPS changes here
         convert = CONVERTERS.get(picture.mode)
         rgb = _on_background(convert(picture) if convert else picture, background)
@@ -295,6 +307,20 @@ def _check_header(picture: Image.Image, max_pixels: int) -> None:
 
         if not EpsImagePlugin.has_ghostscript():
             raise Refusal(_GHOSTSCRIPT)
+
+
+def _draft(picture: Image.Image, suffices: Suffices) -> None:
+    """Ask the decoder of JPEG for a smaller picture, where that suffices."""
+    if picture.format not in ("JPEG", "MPO"):
+        return
+    width, height = picture.size
+    is_turned = _orientation(picture) >= 5
+    full = (width, height) if is_turned else (height, width)
+    wanted = suffices(*full)
+    if wanted is None:
+        return
+    picture.draft(picture.mode, wanted if is_turned else wanted[::-1])
+    picture.info[FULL_SIZE] = full
 
 
 def _gigabytes(pixels: int) -> float:

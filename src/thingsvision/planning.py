@@ -171,12 +171,14 @@ def plan(
     seed: int = 0,
     exact: bool = False,
     precision: str = "float32",
+    decode: str | None = None,
 ) -> Plan:
     """Find out what an extraction will do, without a forward pass over the stimuli.
 
     Parameters
     ----------
-    network, stimuli, modules, reduction, flatten, project, batch_size, seed, exact, precision
+    network, stimuli, modules, reduction, flatten, project, batch_size, seed, exact, precision, \
+decode
         As in `extract_features`.
 
     Returns
@@ -205,6 +207,8 @@ def plan(
         raise InvalidArgument(f"seed is {seed}; it is from 0 to {2**32 - 1}.")
     patterns = _patterns(modules)
     network = network.for_modality(stimuli.modality)
+    if decode is not None:
+        network = network.preprocessed(decode=decode)
     _check_precision(network, precision)
     # Without a faster way all is exact, whatever was asked for.
     exact = bool(exact) or not isinstance(network.backend, FastBackend)

@@ -30,6 +30,10 @@ INTERPOLATIONS = {
 FITS = ("stretch", "cover", "contain", "corner")
 # Where a crop begins whose margin is odd.
 HALVES = ("even", "below")
+# How a file becomes a picture.
+DECODERS = ("exact", "fast")
+# Under this key, ``info`` of a picture that was decoded smaller has its height and width.
+FULL_SIZE = "full size"
 CHANNEL_ORDERS = {"RGB": slice(None), "BGR": slice(None, None, -1)}
 
 Size = int | tuple[int, int]
@@ -69,6 +73,10 @@ class Preprocessing:
         ``"RGB"`` or ``"BGR"``.
     origin : str
         Where the values come from, e.g. the name of the weights.
+    decode : str
+        ``"exact"``, or ``"fast"`` for an approximation: JPEGs are decoded at the smallest of their
+        sizes (1, 1/2, 1/4, 1/8) that is no smaller than `resize` asks for, and only what the crop
+        keeps is resized.
 
     Raises
     ------
@@ -93,6 +101,7 @@ class Preprocessing:
     std: tuple[float, ...] = (1.0, 1.0, 1.0)
     channel_order: str = "RGB"
     origin: str = "the user"
+    decode: str = "exact"
 
     def __post_init__(self) -> None:
         if self.interpolation not in INTERPOLATIONS:
@@ -101,6 +110,8 @@ class Preprocessing:
             raise unknown("way to fit", self.fit, FITS)
         if self.halves not in HALVES:
             raise unknown("way to round halves", self.halves, HALVES)
+        if self.decode not in DECODERS:
+            raise unknown("way to decode", self.decode, DECODERS)
         if self.channel_order not in CHANNEL_ORDERS:
             raise unknown("channel order", self.channel_order, CHANNEL_ORDERS)
         if not self.antialias and self.interpolation != "bilinear":
@@ -148,6 +159,22 @@ class Preprocessing:
             return False
         sizes = zip(self._resized(height, width), _pair(self.crop), strict=True)
         return any(side < wanted for side, wanted in sizes)
+
+    def suffices(self, height: int, width: int) -> tuple[int, int] | None:
+        """Compute the size below which a file of a given size is not to be decoded.
+
+        Returns
+        -------
+        (int, int) or None
+            Height and width in pixels; None where it is decoded in its own size, exactly.
+        """
+        return self._resized(height, width) if self._approximates else None
+
+    @property
+    def _approximates(self) -> bool:
+        # Without a filter every pixel that is left out would change the result.
+        is_filtered = self.antialias and self.interpolation != "nearest"
+        return self.decode == "fast" and self.resize is not None and is_filtered
 
     def _resized(self, height: int, width: int) -> tuple[int, int]:
         if self.resize is None:
@@ -199,6 +226,7 @@ class Preprocessing:
             f"mean {_numbers(self.mean)}",
             f"std {_numbers(self.std)}",
             self.channel_order,
+            *([] if self.decode == "exact" else [f"{self.decode} decoding"]),
         ]
         return ", ".join(steps)
 
@@ -213,7 +241,7 @@ def preprocess(
     preprocessing : Preprocessing
         The steps.
     image : PIL.Image.Image
-        Mode RGB, upright.
+        Mode RGB, upright. If it was decoded smaller than it is, ``info`` has its `FULL_SIZE`.
 
     Returns
     -------
@@ -235,14 +263,17 @@ def preprocess(
         raise InvalidArgument(
             f"The picture has the mode {image.mode!r}; thingsvision.images makes RGB of any."
         )
-    height, width = preprocessing._resized(image.height, image.width)
-    if (height, width) != (image.height, image.width):
+    height, width = preprocessing._resized(*image.info.get(FULL_SIZE, (image.height, image.width)))
+    box = _box(preprocessing, height, width)
+    if box is not None:
+        image = _kept(image, INTERPOLATIONS[preprocessing.interpolation], box, height, width)
+    elif (height, width) != (image.height, image.width):
         if preprocessing.antialias:
             method = INTERPOLATIONS[preprocessing.interpolation]
             image = image.resize((width, height), method)
         else:
             image = Image.fromarray(_bilinear(np.asarray(image), height, width))
-    if preprocessing.crop is not None and preprocessing.fit != "corner":
+    if box is None and preprocessing.crop is not None and preprocessing.fit != "corner":
         image = _cropped(image, preprocessing)
     pixels = np.asarray(image)[..., CHANNEL_ORDERS[preprocessing.channel_order]]
     # Rows are laid out flat: arithmetic over an innermost axis of three is many times slower.
@@ -307,6 +338,27 @@ def _pair(size: Size) -> tuple[int, int]:
 
 def _numbers(values: tuple[float, ...]) -> str:
     return "/".join(f"{value:g}" for value in values)
+
+
+def _box(preprocessing: Preprocessing, height: int, width: int) -> tuple[int, ...] | None:
+    """Find what a crop keeps of a resized picture, if that may be resized alone."""
+    crop = preprocessing.crop
+    if not preprocessing._approximates or crop is None:
+        return None
+    rows, columns = _pair(crop)
+    if preprocessing.fit == "corner" or rows > height or columns > width:
+        return None
+    return _centre(height, width, rows, columns, preprocessing.halves)
+
+
+def _kept(
+    image: Image.Image, method: Any, box: tuple[int, ...], height: int, width: int
+) -> Image.Image:
+    """Resize to (height, width), but only what lies in a box of the result."""
+    left, top, right, bottom = box
+    x, y = image.width / width, image.height / height
+    part = left * x, top * y, right * x, bottom * y
+    return image.resize((right - left, bottom - top), method, part)
 
 
 def _cropped(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:

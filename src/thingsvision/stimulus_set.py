@@ -25,7 +25,7 @@ from .errors import (
 )
 from .folders import is_unicode, nfc
 from .hdf5_images import Hdf5Image
-from .images import MAX_PIXELS, probe_image, read_image
+from .images import MAX_PIXELS, Suffices, probe_image, read_image
 from .provenance import digest, digest_items
 
 # How many names an error shows before it counts the rest.
@@ -146,8 +146,15 @@ class StimulusSet:
             max_pixels=self.max_pixels,
         )
 
-    def read(self, row: int) -> tuple[Image.Image, str]:
+    def read(self, row: int, suffices: Suffices | None = None) -> tuple[Image.Image, str]:
         """Decode one image, and compute the digest of the very bytes it was decoded from.
+
+        Parameters
+        ----------
+        row : int
+            Which one.
+        suffices : callable, optional
+            As `thingsvision.images.read_image` takes it.
 
         Returns
         -------
@@ -170,7 +177,8 @@ class StimulusSet:
             return self.image(row), self.digest(row)
         try:
             data = source.read_bytes()
-            return read_image(data, max_pixels=self.max_pixels), digest(data)
+            image = read_image(data, max_pixels=self.max_pixels, suffices=suffices)
+            return image, digest(data)
         except (OSError, ImageError):
             read_image(
                 source, max_pixels=self.max_pixels

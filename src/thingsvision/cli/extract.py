@@ -39,6 +39,12 @@ def _precisions() -> Iterable[str]:
     return PRECISIONS
 
 
+def _decoders() -> Iterable[str]:
+    from ..preprocessing import DECODERS
+
+    return DECODERS
+
+
 def _initialisations() -> Iterable[str]:
     from ..zoo.source import INITIALISATIONS
 
@@ -191,6 +197,12 @@ def read_batch_size(ctx: click.Context, param: click.Parameter, value: str) -> i
     help="float32 or bfloat16, which is faster and has three digits.",
 )
 @click.option(
+    "--decode",
+    metavar="WAY",
+    callback=one_of("way to decode", _decoders),
+    help="exact, or fast for an approximation that decodes JPEGs no larger than is needed.",
+)
+@click.option(
     "--format",
     callback=one_of("format", _formats),
     help="npy, hdf5, mat, txt, pt, zarr, csv or parquet; npy by default, for a URL zarr.",
@@ -249,6 +261,7 @@ def extract(
     device: str,
     exact: bool,
     precision: str,
+    decode: str | None,
     format: str | None,
     shard: Any,
     engine: str,
@@ -286,7 +299,7 @@ def extract(
         raise click.UsageError("--shard cannot go with --engine ray, which makes its own shards.")
     for_images = {"--file-names": file_names, "--dataset": dataset, "--rows": rows,
                   "--max-pixels": max_pixels, "--resize": resize, "--crop": crop,
-                  "--interpolation": interpolation}  # fmt: skip
+                  "--interpolation": interpolation, "--decode": decode}  # fmt: skip
     if text and (given := [option for option, value in for_images.items() if value is not None]):
         raise click.UsageError(f"{', '.join(given)} cannot go with --text: it is for images.")
     # What costs nothing is checked first.
@@ -304,6 +317,7 @@ def extract(
         "seed": seed,
         "exact": exact,
         "precision": precision,
+        "decode": decode,
     }
     changes = {"resize": resize, "crop": crop, "interpolation": interpolation}
     changes = {key: None if value == "none" else value

@@ -133,8 +133,10 @@ class Network:
         chosen = preprocessing or self.preprocessing
         if isinstance(chosen, Tokenization):
             raise InvalidArgument("Texts are tokenized; resize, crop and the like are for images.")
-        # What was assumed of the weights' preprocessing no longer holds.
-        weights = {key: value for key, value in self.weights.items() if key != "preprocessing"}
+        weights = dict(self.weights)
+        if preprocessing or values.keys() - {"decode"}:
+            # What was assumed of the weights' preprocessing no longer holds.
+            weights.pop("preprocessing", None)
         chosen = chosen.override(**values) if values else chosen
         return replace(self, preprocessing=chosen, weights=weights)
 
