@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
+import os
 import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import pytest
@@ -103,3 +106,32 @@ def no_threads_left() -> Iterator[None]:
     yield
     left = [thread.name for thread in threading.enumerate() if thread.name.startswith("decode")]
     assert not left, f"threads were left behind: {left}"
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[str]:
+    """Start a server on this machine that answers as S3 does."""
+    moto = pytest.importorskip("moto.server")
+    pytest.importorskip("s3fs")
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def s3(server: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Give a URL in a new bucket."""
+    settings = {
+        "AWS_ENDPOINT_URL": server, "AWS_ACCESS_KEY_ID": "name", "AWS_SECRET_ACCESS_KEY": "word",
+        "AWS_DEFAULT_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+    }  # fmt: skip
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    system = pytest.importorskip("fsspec").filesystem("s3")
+    name = f"bucket-{uuid4().hex[:12]}"
+    system.mkdir(name)
+    return f"s3://{name}/some features"

@@ -6,12 +6,11 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from math import sqrt
-from pathlib import Path
 from typing import Any
 
 from .errors import InvalidArgument
 from .features import Features, FeatureSet
-from .store import read_meta
+from .store import location, read_meta
 from .store.records import read_stimuli
 
 TOOLBOX = (
@@ -88,7 +87,7 @@ def describe_methods(features: str | os.PathLike[str] | FeatureSet | Features) -
     """
     failed = 0
     if isinstance(features, (str, os.PathLike)):
-        folder = Path(features).expanduser()
+        folder = location(features)
         record = read_meta(folder).get("provenance", {})
         if (folder / "stimuli.csv").is_file():
             failed = sum(row.get("status", "ok") != "ok" for row in read_stimuli(folder))

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .memory_use import free_on
-from .store import STORES
+from .store import STORES, choose_format, location
+from .store.remote import is_remote
 from .store.staged import StagedStore
 from .trial import Trial, try_batch
 
@@ -69,7 +70,7 @@ def estimate_cost(
     work: Plan,
     out: str | os.PathLike[str] | None = None,
     *,
-    format: str = "npy",
+    format: str | None = None,
     measure: bool = True,
 ) -> Estimate:
     """Estimate what an extraction will cost, from a short trial of its first batch.
@@ -108,8 +109,9 @@ def estimate_cost(
     device = work.network.backend.device
     room = free_on(device)
     trial = try_batch(work) if measure else None
-    n_bytes = work.n_bytes if out is None else _on_disk(work, format)
-    free = None if out is None else _free_disk(Path(out).expanduser())
+    n_bytes = work.n_bytes if out is None else _on_disk(work, choose_format(out, format))
+    where = None if out is None else location(out)
+    free = None if where is None or is_remote(where) else _free_disk(where)
     advice = []
     if free is not None and n_bytes * SPARE > free:
         advice += [_too_large(n_bytes, free), *_smaller(work, free)]

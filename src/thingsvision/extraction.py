@@ -21,7 +21,7 @@ from .halving import Halving
 from .planning import AUTO, Plan, plan
 from .reduction import Reduction
 from .stimuli import StimulusSet
-from .store import STORES, Sink, recorded_batch_size
+from .store import Sink, choose_format, make_store, recorded_batch_size
 from .store.failures import Failure
 from .store.lock import hold
 from .store.memory import MemoryStore
@@ -49,7 +49,7 @@ def extract_features(
     exact: bool = False,
     precision: str = "float32",
     decode: str | None = None,
-    format: str = "npy",
+    format: str | None = None,
     progress: bool | None = None,
 ) -> FeatureSet:
     """Extract the activations of modules of a network for stimuli, in one pass.
@@ -64,10 +64,10 @@ def extract_features(
         Module addresses: names, with ``*`` and ``?`` as wildcards; ``name:k`` is the k-th call
         of a module, ``name:*`` every one; ``name[i]`` is an element of a tuple;
         ``penultimate`` is the input of the final classifier, ``output`` the network's output.
-    out : path, optional
-        Folder to write to, batch by batch; a run that was interrupted goes on where it
-        stopped, and the batches of images that failed are computed once they are mended. None
-        keeps the features in memory.
+    out : path or URL, optional
+        Folder to write to, or objects such as ``"s3://bucket/features"``, batch by batch; a run
+        that was interrupted goes on where it stopped, and the batches of images that failed are
+        computed once they are mended. None keeps the features in memory.
     reduction : str or dict of pattern to str, optional
         What happens to an activation before it is kept: ``"flatten"``; ``"mean"`` or ``"max"``
         over height and width; ``"cls"``, ``"mean-of-patches"`` or ``"cls+mean"`` of tokens.
@@ -92,8 +92,8 @@ def extract_features(
         How files become pictures; by default as the network's preprocessing says, exactly.
         ``"fast"`` decodes JPEGs no larger than the resize needs, and resizes only what the crop
         keeps: an approximation, see `Preprocessing`.
-    format : str
-        Of the files in `out`.
+    format : str, optional
+        Of the files in `out`: by default ``"npy"``, for a URL ``"zarr"``, the only one there.
     progress : bool, optional
         Show a progress bar on standard error; by default in a terminal.
 
@@ -123,13 +123,15 @@ def extract_features(
     >>> tv.extract_features(network, images, "features.10")["features.10"].shape
     (2, 256, 13, 13)
     """
+    if out is not None:
+        format = choose_format(out, format)
     if batch_size == AUTO and out is not None:
         batch_size = recorded_batch_size(out) or AUTO
     work = plan(
         network, stimuli, modules, reduction=reduction, flatten=flatten, project=project,
         batch_size=batch_size, seed=seed, exact=exact, precision=precision, decode=decode,
     )  # fmt: skip
-    sink: Sink = MemoryStore() if out is None else STORES[format](out)
+    sink: Sink = MemoryStore() if out is None else make_store(out, format)
     with nullcontext() if out is None else hold(out), closing(sink):
         was_complete = sink.begin(work.request, work.provenance, work.stimuli)
         if not was_complete:

@@ -22,6 +22,10 @@ EXTRAS = {
     "rsatoolbox": ("interop", "datasets and RDMs of rsatoolbox"),
     "xarray": ("interop", "arrays of xarray and Brain-Score"),
     "pyarrow": ("tables", "the formats csv and parquet"),
+    "fsspec": ("remote", "features by a URL"),
+    "s3fs": ("remote", "features by an s3:// URL"),
+    "gcsfs": ("", "features by a gs:// URL"),
+    "adlfs": ("", "features by an az:// URL"),
     "zarr": ("zarr", "the format zarr"),
     "transformers": ("hf", "networks of Hugging Face"),
 }

@@ -108,7 +108,7 @@ class Plan:
         return sum(4 * int(np.prod(shape, dtype=np.int64)) for shape in self.shapes.values())
 
     def estimate(
-        self, out: str | os.PathLike[str] | None = None, *, format: str = "npy",
+        self, out: str | os.PathLike[str] | None = None, *, format: str | None = None,
         measure: bool = True,
     ) -> Estimate:  # fmt: skip
         """Estimate time, memory and disk; see `thingsvision.estimate.estimate_cost`."""

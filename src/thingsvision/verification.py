@@ -18,7 +18,7 @@ from .origins import find_again
 from .provenance import differences, digest, digest_items, plain, versions
 from .recomputation import plan_again, recompute, reload_network, with_recorded_preprocessing
 from .stimulus_set import StimulusSet
-from .store import STORES, read_meta
+from .store import location, make_store, read_meta
 from .store.records import NAMES, digests_of, read_stimuli
 from .zoo import Network
 
@@ -141,10 +141,10 @@ def verify_features(
     """
     if sample < 0:
         raise InvalidArgument(f"sample is {sample}; it is a number of rows, 0 or more.")
-    folder = Path(folder).expanduser()
+    folder = location(folder)
     meta = read_meta(folder)
     try:
-        features = STORES[meta["format"]](folder).read()
+        features = make_store(folder, meta["format"]).read()
         rows = read_stimuli(folder)
     except StoreError as error:
         return Verification((Check("files", WRONG, str(error)),))

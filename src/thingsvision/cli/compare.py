@@ -85,9 +85,10 @@ def _rdms(path: str, ids: str | None, variable: str | None) -> dict[str, RDM]:
     from ..errors import InvalidArgument
     from ..rsa.files import READERS, read_ids
     from ..rsa.loading import load_rdm
+    from ..store import location
     from ..store.records import META
 
-    where = Path(path).expanduser()
+    where = location(path)
     if not where.exists():
         raise InvalidArgument(f"There is no file or folder {path!r} to take RDMs from.")
     if (where / META).is_file():

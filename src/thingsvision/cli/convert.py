@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from .extract import show_features
@@ -36,10 +34,11 @@ def convert(
 
     DIR stays as it is. Rows, names, targets and the record of what made them are the same.
     """
+    from ..store import location
     from ..store.convert import convert_features
 
     ctx.meta[AFTER_INTERRUPT] = "Run the same command again, and it goes on from there."
-    source = Path(folder)
-    target = Path(out) if out else source.with_name(f"{source.resolve().name}-{format}")
+    source = location(folder)
+    target = location(out) if out else source.with_name(f"{source.resolve().name}-{format}")
     features = convert_features(source, target, format)
     show_features(features, target, style)

@@ -110,7 +110,7 @@ def read_batch_size(ctx: click.Context, param: click.Parameter, value: str) -> i
     type=click.Path(),
     callback=read_folder,
     metavar="DIR",
-    help="Folder to write to.",
+    help="Folder to write to, or a URL such as s3://bucket/features.",
 )
 @click.option("--random", is_flag=True, help="Random weights in place of trained ones.")
 @click.option(
@@ -206,10 +206,8 @@ def read_batch_size(ctx: click.Context, param: click.Parameter, value: str) -> i
 )
 @click.option(
     "--format",
-    default="npy",
-    show_default=True,
     callback=one_of("format", _formats),
-    help="npy, hdf5, mat, txt, pt, zarr, csv or parquet.",
+    help="npy, hdf5, mat, txt, pt, zarr, csv or parquet; npy by default, for a URL zarr.",
 )
 @click.option(
     "--shard",
@@ -266,7 +264,7 @@ def extract(
     exact: bool,
     precision: str,
     decode: str | None,
-    format: str,
+    format: str | None,
     shard: Any,
     engine: str,
     address: str | None,
@@ -293,7 +291,7 @@ def extract(
     from ..images import MAX_PIXELS
     from ..planning import plan
     from ..stimuli import load_stimuli
-    from ..store import recorded_batch_size
+    from ..store import choose_format, recorded_batch_size
     from ..texts import load_texts
 
     for_ray = {"--address": address, "--workers": workers}
@@ -307,6 +305,7 @@ def extract(
     if text and (given := [option for option, value in for_images.items() if value is not None]):
         raise click.UsageError(f"{', '.join(given)} cannot go with --text: it is for images.")
     # What costs nothing is checked first.
+    format = choose_format(out, format)
     stimuli = (
         load_texts(images) if text
         else load_stimuli(images, file_names=file_names, dataset=dataset, rows=rows,
@@ -389,6 +388,8 @@ def show_features(features: FeatureSet, out: str | os.PathLike[str], style: str 
 
 def shown_path(path: str | os.PathLike[str]) -> str:
     """Spell a path relative to the current folder, if it lies below it."""
+    if "://" in os.fspath(path):
+        return os.fspath(path)
     path = Path(path).absolute()
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 

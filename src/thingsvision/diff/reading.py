@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from ..errors import InvalidArgument, StoreError, listing
 from ..features import Features, FeatureSet
-from ..store import open_features
+from ..store import location, open_features
 from ..store.array_files import ARRAY_FORMATS, read_array
 from ..store.parts import merge_parts
 from ..store.records import META, NAMES
+from ..store.remote import is_remote
 from ..tables import read_lines
 
 # Name of the one array that a file or folder of another tool holds.
@@ -72,7 +73,9 @@ def read_given(source: Any) -> Given:
         return _of_set(source, "thingsvision")
     if not isinstance(source, (str, os.PathLike)):
         return Given({FEATURES: np.asarray(source)}, None, "an array")
-    path = Path(source).expanduser()
+    path = location(source)
+    if is_remote(path):
+        return _of_set(open_features(path), "thingsvision")
     if path.is_file():
         return _file(path)
     if not path.is_dir():

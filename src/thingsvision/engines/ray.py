@@ -19,7 +19,8 @@ from ..features import FeatureSet
 from ..optional import require
 from ..planning import AUTO, plan
 from ..stimuli import StimulusSet
-from ..store import open_features, recorded_batch_size
+from ..store import choose_format, location, open_features, recorded_batch_size
+from ..store.remote import is_remote
 from ..zoo import Network
 from .shard import Shard, extract_shard
 
@@ -40,7 +41,7 @@ def extract_with_ray(
     address: str | None = None,
     workers: int | None = None,
     shards: int | None = None,
-    format: str = "npy",
+    format: str | None = None,
     progress: bool | None = None,
     **options: Any,
 ) -> FeatureSet:
@@ -88,7 +89,8 @@ def extract_with_ray(
     >>> tv.extract_with_ray(network, "images", "layer?", out="features")  # doctest: +SKIP
     """
     ray: Any = require("ray")
-    out = os.path.abspath(os.fspath(out))  # noqa: PTH100  # workers have another current folder
+    format = choose_format(out, format)
+    out = _for_workers(out)
     if options.get("batch_size") == AUTO:
         options["batch_size"] = recorded_batch_size(out) or AUTO
     if options.get("batch_size") == AUTO:
@@ -119,6 +121,18 @@ def extract_with_ray(
                         told.add(message)
                         warnings.warn(message, ThingsvisionWarning, stacklevel=2)
     return open_features(out)
+
+
+def _for_workers(out: str | os.PathLike[str]) -> str:
+    """Spell a folder so that processes elsewhere find it."""
+    if os.fspath(out).startswith("memory://"):
+        raise InvalidArgument(
+            f"{os.fspath(out)!r} is in the memory of this process, where the workers of Ray cannot "
+            "write. Give a folder, or a URL such as s3://bucket/features."
+        )
+    # Workers have another current folder.
+    where = location(out)
+    return str(where if is_remote(where) else where.absolute())
 
 
 class Worker:

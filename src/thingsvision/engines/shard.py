@@ -14,7 +14,7 @@ from ..extraction import run, warn_of_failures
 from ..features import FeatureSet
 from ..planning import AUTO, plan
 from ..stimuli import StimulusSet
-from ..store import STORES, Store, recorded_batch_size
+from ..store import choose_format, make_store, recorded_batch_size
 from ..store.lock import hold
 from ..zoo import Network
 
@@ -127,7 +127,7 @@ def extract_shard(
     shard: str | tuple[int, int] | Shard,
     *,
     out: str | os.PathLike[str],
-    format: str = "npy",
+    format: str | None = None,
     progress: bool | None = None,
     **options: Any,
 ) -> ShardResult:
@@ -145,7 +145,7 @@ def extract_shard(
     shard : str or tuple of int
         ``"2/5"`` or ``(2, 5)`` is the second of five parts. They are made of whole batches that
         follow each other.
-    out : path
+    out : path or URL
         Folder to write to, the same for all parts.
     format, progress, **options
         As in `extract_features`, and the same for all parts. ``batch_size="auto"`` needs a folder
@@ -176,6 +176,7 @@ def extract_shard(
     ([2, 0], FeatureSet(5 stimuli; fc: 5 × 5))
     """
     shard = read_shard(shard)
+    format = choose_format(out, format)
     if options.get("batch_size") == AUTO:
         options["batch_size"] = recorded_batch_size(out)
         if options["batch_size"] is None:
@@ -185,7 +186,7 @@ def extract_shard(
             )
     work = plan(network, stimuli, modules, **options)
     starts = shard.of(work.starts)
-    store: Store = STORES[format](out)
+    store = make_store(out, format)
     store.take_part(shard.part)
     with hold(out, shard.part), closing(store):
         if not store.begin(work.request, work.provenance, work.stimuli):

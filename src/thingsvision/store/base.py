@@ -19,7 +19,6 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from pathlib import Path
 from time import monotonic
 from typing import Any
 
@@ -35,6 +34,7 @@ from .disk import sync
 from .failures import Failure, failures, refuse_nothing, without_mended
 from .lock import alone
 from .naming import file_names
+from .remote import LOOK, is_remote, location
 
 # Rows that one environment began are not continued by another.
 ENVIRONMENT = ("framework", "device", "versions")
@@ -61,7 +61,7 @@ class Store(ABC):
     format: str
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
-        self.folder = Path(folder).expanduser()
+        self.folder = location(folder)
         self._written: dict[int, list[str]] = {}
         self._arrays: dict[str, dict[str, Any]] = {}
         self._unlisted: dict[int, list[str]] = {}
@@ -320,6 +320,9 @@ class Store(ABC):
         if self._unlisted:
             self.sync()
             sync(self.folder)
+            if is_remote(self.folder):
+                records.put_progress(self.folder, self._unlisted, self._part)
+                self._unlisted = {}
             for start in list(self._unlisted):
                 records.append_progress(self.folder, start, self._unlisted[start], self._part)
                 del self._unlisted[start]
@@ -464,10 +467,10 @@ class Store(ABC):
             yield
         except OSError as error:
             self.close()
+            mend = LOOK if is_remote(self.folder) else "Make room, or make the folder writable"
             raise StoreError(
-                f"Writing to {str(self.folder)!r} failed: {error}. What was finished is kept; "
-                "make room, or make the folder writable, and run the same command again, which "
-                "goes on from here."
+                f"Writing to {str(self.folder)!r} failed: {error}. What was finished is kept. "
+                f"{mend}, and run the same command again, which goes on from here."
             ) from error
 
 

@@ -6,7 +6,6 @@ import os
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,10 +13,10 @@ from numpy.typing import NDArray
 
 from ..errors import ImageError, InvalidArgument
 from ..features import FeatureSet
-from . import STORES, open_features, records
-from .base import Store
+from . import make_store, open_features, records
 from .failures import Failure
 from .lock import hold
+from .remote import location
 
 # Bytes of rows that are held at once.
 BLOCK = 2**26
@@ -53,9 +52,9 @@ def convert_features(
 
     Parameters
     ----------
-    folder : path
+    folder : path or URL
         What `extract_features` wrote.
-    out : path
+    out : path or URL
         Folder to write to; made if it is missing.
     format : str
         A name in `STORES`, e.g. ``"mat"``.
@@ -84,15 +83,14 @@ def convert_features(
     >>> convert_features(f"{folder}/npy", f"{folder}/hdf5", "hdf5")
     FeatureSet(2 stimuli; fc: 2 × 5)
     """
-    source, target = Path(folder).expanduser(), Path(out).expanduser()
+    source, target = location(folder), location(out)
     if source.resolve() == target.resolve():
         raise InvalidArgument(f"The features in {str(source)!r} cannot be written over themselves.")
-    store_class = STORES[format]
+    store = make_store(target, format)
     features = open_features(source)
     meta = records.read_meta(source)
     stimuli = _recorded(records.read_stimuli(source))
     provenance = {**meta["provenance"], "converted": {"from": meta["format"]}}
-    store: Store = store_class(target)
     with hold(target), closing(store):
         if not store.begin(meta["request"], provenance, stimuli):  # type: ignore[arg-type]
             batch = int(meta["request"].get("batch_size", 1))

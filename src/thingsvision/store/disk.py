@@ -8,6 +8,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from .remote import is_remote
+
 # What file systems answer that cannot reserve space; a full disk is then noticed later.
 _CANNOT_RESERVE = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
 
@@ -50,6 +52,8 @@ def sync(path: Path) -> None:
     OSError
         If the disk cannot be written.
     """
+    if is_remote(path):  # an object is safe once it is there
+        return
     if not path.is_dir():
         with path.open("r+b") as file:
             os.fsync(file.fileno())

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from filelock import FileLock, Timeout
 
 from ..errors import StoreError
+from .lease import Lease
+from .remote import LOOK, is_remote, location
 
 # Seconds for which the beginning and the finish of another shard are waited for.
 PATIENCE = 600
@@ -19,7 +21,8 @@ PATIENCE = 600
 def hold(folder: str | os.PathLike[str], part: str = "") -> Iterator[None]:
     """Hold the right to write to a folder; a second process is refused at once.
 
-    The operating system keeps the lock (``flock``, on Windows ``msvcrt``) and lets go of it when
+    In an object store, the lock is an object, see `thingsvision.store.lease.Lease`. In a folder,
+    the operating system keeps the lock (``flock``, on Windows ``msvcrt``) and lets go of it when
     the process ends, however it ends. The file that is left after ``kill -9`` blocks nobody.
 
     Parameters
@@ -42,7 +45,8 @@ def hold(folder: str | os.PathLike[str], part: str = "") -> Iterator[None]:
     >>> with hold(folder, "1-of-2"), hold(folder, "2-of-2"):
     ...     pass
     """
-    folder = Path(folder).expanduser()
+    folder = location(folder)
+    mine = None
     try:
         with alone(folder):
             mine = _claimed(folder, part)
@@ -51,13 +55,18 @@ def hold(folder: str | os.PathLike[str], part: str = "") -> Iterator[None]:
         yield
         return
     except OSError as error:
-        if folder.is_dir() and not os.access(folder, os.W_OK):  # a file system that is read-only
-            yield
+        if not is_remote(folder) and folder.is_dir() and not os.access(folder, os.W_OK):
+            yield  # a file system that is read-only
             return
+        mend = LOOK if is_remote(folder) else "Make room, make the folder writable"
         raise StoreError(
-            f"Writing to {str(folder)!r} failed: {error}. Make room, make the folder writable, or "
-            "choose another one, and run the same command again."
+            f"Writing to {str(folder)!r} failed: {error}. {mend}, or choose another folder, and "
+            "run the same command again."
         ) from error
+    except BaseException:  # an interrupt just after it was taken
+        if mine is not None:
+            _let_go(mine)
+        raise
     try:
         yield
     finally:
@@ -74,7 +83,7 @@ def alone(folder: Path) -> Iterator[None]:
         If another process has been at it for `PATIENCE` seconds.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    guard = FileLock(folder / ".moment.lock")
+    guard = _lock(folder / ".moment.lock")
     try:
         guard.acquire(timeout=PATIENCE)
     except Timeout:
@@ -88,30 +97,34 @@ def alone(folder: Path) -> Iterator[None]:
         _let_go(guard)
 
 
-def _claimed(folder: Path, part: str) -> FileLock:
+def _lock(file: Path) -> FileLock | Lease:
+    return Lease(file) if is_remote(file) else FileLock(file)
+
+
+def _claimed(folder: Path, part: str) -> FileLock | Lease:
     """Take the lock of a part, or of the whole, unless it is in the way of another's."""
-    mine = FileLock(folder / (f".{part}.lock" if part else ".lock"))
-    others = sorted(folder.glob(".*-of-*.lock"))
+    mine = _lock(folder / (f".{part}.lock" if part else ".lock"))
+    others = sorted(folder.glob(".*-of-*.lock"), key=str)
     if part:
         number = part.rpartition("-")[2]
         others = [file for file in others if not file.stem.endswith(f"-of-{number}")]
         others.append(folder / ".lock")
     for file in others:
-        other = FileLock(file)
+        other = _lock(file)
         try:
             other.acquire(timeout=0)
         except Timeout:
-            raise _taken(folder, file) from None
+            raise _taken(folder, os.fspath(file)) from None
         _let_go(other)
     try:
         mine.acquire(timeout=0)
     except Timeout:
-        raise _taken(folder, Path(mine.lock_file)) from None
+        raise _taken(folder, os.fspath(mine.lock_file)) from None
     return mine
 
 
-def _taken(folder: Path, file: Path) -> StoreError:
-    part = file.name.removeprefix(".").removesuffix(".lock").removesuffix("lock")
+def _taken(folder: Path, file: str) -> StoreError:
+    part = PurePath(file).name.removeprefix(".").removesuffix(".lock").removesuffix("lock")
     what = f"Shard {part.replace('-of-', '/')} of {str(folder)!r}" if part else repr(str(folder))
     return StoreError(
         f"{what} is being written by another process. Wait until that has ended, or choose "
@@ -119,8 +132,11 @@ def _taken(folder: Path, file: Path) -> StoreError:
     )
 
 
-def _let_go(lock: FileLock) -> None:
+def _let_go(lock: FileLock | Lease) -> None:
     """Remove a lock's file while it is held, so that nobody else's is removed."""
+    if isinstance(lock, Lease):
+        lock.release()
+        return
     with suppress(OSError):  # Windows deletes no open file
         Path(lock.lock_file).unlink()
     lock.release()

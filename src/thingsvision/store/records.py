@@ -12,7 +12,8 @@ r"""What lies beside the arrays in a store.
 ``progress.txt``
     While a run is unfinished: a line per batch that is on disk, with its first row and the digests
     of its images, or ``!`` and the percent-encoded reason why one could not be decoded. A shard
-    has its own, such as ``progress-2-of-5.txt``.
+    has its own, such as ``progress-2-of-5.txt``. In an object store, it comes in pieces, such as
+    ``progress.txt.96``.
 """
 
 from __future__ import annotations
@@ -29,10 +30,13 @@ from ..provenance import digest_items, plain
 from ..stimuli import StimulusSet
 from .disk import sync
 from .failures import Failure, read_spelled, spelled
+from .remote import LOOK, is_remote
 
 META, STIMULI, NAMES, PROGRESS = "meta.json", "stimuli.csv", "file_names.txt", "progress.txt"
 FINISHED, UNFINISHED = "finished", "unfinished"
 OK, FAILED = "ok", "failed"
+# Of the whole, or of a part; in an object store with the first row of what a piece of it lists.
+_PROGRESS = re.compile(r"progress(?:-(\d+-of-\d+))?\.txt(?:\.\d+)?")
 _BATCH = re.compile(r"(\d+)((?: (?:[0-9a-f]{64}|![^ ]*))+)")
 
 
@@ -52,7 +56,8 @@ def read_meta(folder: Path) -> dict[str, Any]:
             "thingsvision extract makes one."
         ) from error
     except (ValueError, OSError) as error:
-        raise StoreError(f"{META} in {str(folder)!r} cannot be read: {error}") from error
+        look = f". {LOOK}." if is_remote(folder) else ""
+        raise StoreError(f"{META} in {str(folder)!r} cannot be read: {error}{look}") from error
     if not isinstance(meta, dict) or not {"status", "request", "format"} <= set(meta):
         raise StoreError(f"{META} in {str(folder)!r} was not written by thingsvision.")
     return meta
@@ -60,9 +65,7 @@ def read_meta(folder: Path) -> dict[str, Any]:
 
 def write_meta(folder: Path, meta: Mapping[str, Any]) -> None:
     """Write ``meta.json`` so that there is always a whole one: beside, then moved over."""
-    draft = folder / f".{META}"
-    draft.write_text(json.dumps(plain(meta), indent=1, ensure_ascii=False), encoding="utf-8")
-    _turn(draft, folder / META)
+    _replace(folder / META, json.dumps(plain(meta), indent=1, ensure_ascii=False), "utf-8")
 
 
 def progress_file(folder: Path, part: str = "") -> Path:
@@ -77,6 +80,8 @@ def read_progress(folder: Path, part: str = "") -> dict[int, list[str]]:
     written, is removed together with all that follows: those batches are done again.
     """
     file = progress_file(folder, part)
+    if is_remote(folder):  # objects are whole
+        return _parsed(b"".join(file.read_bytes() for file in _files(folder, part)))[0]
     if not file.is_file():
         return {}
     data = file.read_bytes()
@@ -91,17 +96,31 @@ def read_progress(folder: Path, part: str = "") -> dict[int, list[str]]:
 def read_other_progress(folder: Path, part: str = "") -> dict[int, list[str]]:
     """Read which batches others than a part, or than the whole, have written."""
     written: dict[int, list[str]] = {}
-    for file in (progress_file(folder), *sorted(folder.glob("progress-*-of-*.txt"))):
-        if file != progress_file(folder, part) and file.is_file():
-            written |= _parsed(file.read_bytes())[0]
+    for file in _files(folder):
+        if _part(file) != part:
+            try:
+                written |= _parsed(file.read_bytes())[0]
+            except FileNotFoundError:  # removed by its owner since it was named
+                continue
     return written
 
 
 def remove_progress(folder: Path, of_whole: bool = True) -> None:
     """Forget which batches are on disk; or only which of parts, once they are listed elsewhere."""
-    files = list(folder.glob("progress-*-of-*.txt"))
-    for file in [progress_file(folder), *files] if of_whole else files:
-        file.unlink(missing_ok=True)
+    for file in _files(folder):
+        if of_whole or _part(file):
+            file.unlink(missing_ok=True)
+
+
+def _files(folder: Path, part: str | None = None) -> list[Path]:
+    """Find the files that list batches: of all, or of one part; the whole has the part ``""``."""
+    files = sorted(folder.glob("progress*.txt*"), key=lambda file: file.name)
+    return [file for file in files if _part(file) is not None and part in (None, _part(file))]
+
+
+def _part(file: Path) -> str | None:
+    match = _PROGRESS.fullmatch(file.name)
+    return None if match is None else match[1] or ""
 
 
 def _parsed(data: bytes) -> tuple[dict[int, list[str]], int]:
@@ -120,20 +139,38 @@ def _parsed(data: bytes) -> tuple[dict[int, list[str]], int]:
 def append_progress(folder: Path, start: int, digests: Sequence[str], part: str = "") -> None:
     """Write that a batch is on disk."""
     with progress_file(folder, part).open("a", encoding="ascii", newline="\n") as file:
-        file.write(_line(start, digests))
+        file.write(_lines({start: digests}))
+
+
+def put_progress(folder: Path, batches: Mapping[int, Sequence[str]], part: str = "") -> None:
+    """Write that batches are in an object store: in a piece of its own, as nothing is appended."""
+    file = progress_file(folder, part)
+    file.with_name(f"{file.name}.{min(batches)}").write_text(_lines(batches), encoding="ascii")
 
 
 def write_progress(folder: Path, written: Mapping[int, Sequence[str]], part: str = "") -> None:
-    """Write which batches are on disk, anew: beside, then moved over."""
+    """Write which batches are on disk, anew."""
     file = progress_file(folder, part)
+    before = [other for other in _files(folder, part) if other.name != file.name]
+    _replace(file, _lines(written), "ascii")
+    for other in before:
+        other.unlink(missing_ok=True)
+
+
+def _lines(written: Mapping[int, Sequence[str]]) -> str:
+    return "".join(
+        f"{start} {' '.join(map(spelled, written[start]))}\n" for start in sorted(written)
+    )
+
+
+def _replace(file: Path, text: str, encoding: str) -> None:
+    """Write a file so that there is always a whole one: beside, then moved over."""
+    if is_remote(file):  # an object is replaced at once
+        file.write_text(text, encoding=encoding)
+        return
     draft = file.with_name(f".{file.name}")
-    lines = [_line(start, written[start]) for start in sorted(written)]
-    draft.write_text("".join(lines), encoding="ascii", newline="\n")
+    draft.write_text(text, encoding=encoding, newline="\n")
     _turn(draft, file)
-
-
-def _line(start: int, digests: Sequence[str]) -> str:
-    return f"{start} {' '.join(map(spelled, digests))}\n"
 
 
 def _turn(draft: Path, file: Path) -> None:

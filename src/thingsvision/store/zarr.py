@@ -43,8 +43,13 @@ class ZarrStore(ChunkedStore):
             if not self._part:  # another one may be amid a chunk
                 for torn in part.rglob("*.partial"):  # left by a run that was killed amid a chunk
                     torn.unlink()
-            self._open_arrays[file] = self._zarr.open_array(part, mode="r+")
+            with self._zarr.config.set(CONFIG):
+                self._open_arrays[file] = self._zarr.open_array(part, mode="r+")
             return
+        self._open_arrays[file] = self.lay_out(part, file, shape, dtype)
+
+    def lay_out(self, where: Any, file: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
+        """Make a new array: in a folder, or in a dict."""
         module = self._module(file)
         attributes: dict[str, Any] = {"module": module, "file_names": list(self._stimuli.ids)}
         if self._stimuli.targets is not None:
@@ -52,16 +57,18 @@ class ZarrStore(ChunkedStore):
             attributes["classes"] = list(self._stimuli.classes)
         # A chunk is a batch, so that no chunk is written twice.
         rows = min(len(self._stimuli), int(self._request.get("batch_size", 1)))
-        self._open_arrays[file] = self._zarr.create_array(
-            part, shape=shape, dtype=dtype, chunks=(rows, *(max(1, side) for side in shape[1:])),
-            dimension_names=self._arrays[module]["axes"], attributes=attributes, overwrite=True,
-        )  # fmt: skip
+        with self._zarr.config.set(CONFIG):
+            return self._zarr.create_array(
+                where, shape=shape, dtype=dtype,
+                chunks=(rows, *(max(1, side) for side in shape[1:])),
+                dimension_names=self._arrays[module]["axes"], attributes=attributes,
+                overwrite=True,
+            )  # fmt: skip
 
     def put(self, file: str, start: int, rows: NDArray[Any]) -> None:
         """Write rows of an array, from row `start` on."""
-        with self._zarr.config.set(CONFIG):
-            array = self._open_arrays[file]
-            array[start : start + len(rows)] = rows
+        array = self._open_arrays[file]
+        array[start : start + len(rows)] = rows
         step = array.chunks[0]
         for chunk in range(start // step, (start + len(rows) - 1) // step + 1):
             self._unsynced[self.part(file) / "c" / str(chunk)] = None
