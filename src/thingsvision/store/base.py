@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from time import monotonic
 from typing import Any
@@ -25,19 +25,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import StimulusError, StoreError, listing
-from ..features import Features, FeatureSet
-from ..provenance import differences, digest_items, plain
+from ..errors import StoreError
+from ..features import FeatureSet
+from ..provenance import digest_items, plain
 from ..stimuli import StimulusSet
 from . import records
+from .claims import refuse_changed, refuse_elsewhere, refuse_foreign, refuse_other
 from .disk import sync
-from .failures import Failure, failures, refuse_nothing, without_mended
+from .failures import failures, refuse_nothing, without_mended
 from .lock import alone
 from .naming import file_names
+from .reading import read_store, spec
 from .remote import LOOK, is_remote, location
 
-# Rows that one environment began are not continued by another.
-ENVIRONMENT = ("framework", "device", "versions")
 # Where the provenance says which batches were run in parts, for want of memory.
 PARTS = "parts"
 # Work that a power failure or kill -9 may cost, in seconds.
@@ -158,19 +158,19 @@ class Store(ABC):
         if not (self.folder / records.META).is_file():
             with self._writing():
                 self.folder.mkdir(parents=True, exist_ok=True)
-                self._refuse_foreign()
+                refuse_foreign(self.folder)
                 self._write_meta(records.UNFINISHED)
             return False
         meta = records.read_meta(self.folder)
-        self._refuse_other(meta)
+        refuse_other(self.folder, meta, {"format": self.format, "request": self._request})
         self._arrays = meta.get("arrays", {})
         if parts := meta.get("provenance", {}).get(PARTS):
             self._provenance[PARTS] = parts
         if meta["status"] == records.FINISHED:
             return not self._reopened(meta)
-        self._refuse_elsewhere(meta)
+        refuse_elsewhere(self.folder, meta, self._provenance)
         with self._writing():
-            if not self._arrays or not all(self.holds(*_spec(e)) for e in self._arrays.values()):
+            if not self._arrays or not all(self.holds(*spec(e)) for e in self._arrays.values()):
                 records.remove_progress(self.folder)
             self._written = records.read_progress(self.folder, self._part)
             self._of_others = records.read_other_progress(self.folder, self._part)
@@ -179,11 +179,12 @@ class Store(ABC):
                 self._of_others = {}
                 records.write_progress(self.folder, self._written)
                 records.remove_progress(self.folder, of_whole=False)
-        self._refuse_changed(
-            (start + offset, digest)
-            for start, digests in self._written.items()
-            for offset, digest in enumerate(digests)
-        )
+        refuse_changed(
+            self.folder, self._stimuli,
+            ((start + offset, digest)
+             for start, digests in self._written.items()
+             for offset, digest in enumerate(digests)),
+        )  # fmt: skip
         kept = without_mended(self._written, self._stimuli)
         if kept != self._written:
             self._go_on_from(kept)
@@ -226,7 +227,7 @@ class Store(ABC):
                     self._prepare(arrays, axes)
                 self._is_prepared = True
             for address, array in arrays.items():
-                file, shape, dtype = _spec(self._arrays[address])
+                file, shape, dtype = spec(self._arrays[address])
                 if array.shape[1:] != shape[1:] or array.dtype != dtype:
                     raise StoreError(
                         f"{address!r} gave rows of shape {array.shape[1:]} and type "
@@ -268,7 +269,7 @@ class Store(ABC):
         with self._writing():
             records.write_tables(self.folder, self._stimuli, digests)
             for entry in self._arrays.values():
-                self.complete(*_spec(entry))
+                self.complete(*spec(entry))
             self._write_meta(records.FINISHED)
             records.remove_progress(self.folder)
 
@@ -288,32 +289,7 @@ class Store(ABC):
         StoreError
             If the store is unfinished, or files are missing or damaged.
         """
-        meta = records.read_meta(self.folder)
-        if meta["status"] != records.FINISHED:
-            raise StoreError(
-                f"The features in {str(self.folder)!r} are unfinished. Run the same command "
-                "again: it goes on where it stopped."
-            )
-        rows = records.read_stimuli(self.folder)
-        ids = tuple(row["id"] for row in rows)
-        if digest_items(ids) != meta.get("ids"):
-            raise StoreError(
-                f"{records.STIMULI} in {str(self.folder)!r} was changed: its ids are not those, in "
-                "that order, whose features were extracted. Put it back as it was, or delete the "
-                "folder and extract the features again."
-            )
-        failed = failures(ids, records.digests_of(rows))
-        has_targets = bool(rows) and all(row["target"] != "" for row in rows)
-        targets = np.array([int(row["target"]) for row in rows]) if has_targets else None
-        return FeatureSet(
-            {
-                address: Features(
-                    self._open(entry, len(ids)), ids, address, tuple(entry["axes"]), targets,
-                    meta["provenance"], failed,
-                )
-                for address, entry in meta["arrays"].items()
-            }
-        )  # fmt: skip
+        return read_store(self.folder, self.get)
 
     def _list(self) -> None:
         """Force the rows onto the disk, and list their batches: what is listed is whole."""
@@ -331,7 +307,7 @@ class Store(ABC):
     def _reopened(self, meta: Mapping[str, Any]) -> bool:
         """Open a finished store again if images that failed can be decoded by now."""
         digests = records.digests_of(records.read_stimuli(self.folder))
-        self._refuse_changed(enumerate(digests))
+        refuse_changed(self.folder, self._stimuli, enumerate(digests))
         step = int(self._request.get("batch_size", 1))
         whole = {start: digests[start : start + step] for start in range(0, len(digests), step)}
         kept = without_mended(whole, self._stimuli)
@@ -339,7 +315,7 @@ class Store(ABC):
             with suppress(OSError):  # left by a run that was killed at the very end
                 records.remove_progress(self.folder)
             return False
-        self._refuse_elsewhere(meta)
+        refuse_elsewhere(self.folder, meta, self._provenance)
         self._go_on_from(kept)
         with self._writing():
             self._write_meta(records.UNFINISHED)
@@ -349,7 +325,7 @@ class Store(ABC):
         """Forget that other batches were written, also on the disk."""
         with self._writing():
             for entry in self._arrays.values():
-                self.reopen(*_spec(entry))
+                self.reopen(*spec(entry))
             records.write_progress(self.folder, written, self._part)
         self._written = written
 
@@ -371,7 +347,7 @@ class Store(ABC):
             }
             self._write_meta(records.UNFINISHED)
         for entry in self._arrays.values():
-            self.create(*_spec(entry))
+            self.create(*spec(entry))
 
     def _learn(self) -> None:
         """Take over what other processes have recorded of the whole in the meantime."""
@@ -388,72 +364,6 @@ class Store(ABC):
     def _module(self, file: str) -> str:
         """Find the address of the module whose array a file holds."""
         return next(name for name, entry in self._arrays.items() if entry["file"] == file)
-
-    def _open(self, entry: Mapping[str, Any], count: int) -> Any:
-        file, shape, dtype = _spec(entry)
-        try:
-            array = self.get(file, shape, dtype)
-        except (OSError, ValueError, EOFError) as error:
-            raise StoreError(
-                f"The array {file!r} in {str(self.folder)!r} is missing or damaged: {error}. "
-                "Delete the folder and extract the features again."
-            ) from error
-        if array.shape != shape or array.dtype != dtype or count != shape[0]:
-            raise StoreError(
-                f"The array {file!r} in {str(self.folder)!r} has the shape {array.shape} and type "
-                f"{array.dtype}, but was written as {shape} and {dtype} for {count} stimuli. "
-                "Files were changed: delete the folder and extract the features again."
-            )
-        return array
-
-    def _refuse_foreign(self) -> None:
-        present = [item.name for item in self.folder.iterdir() if not item.name.startswith(".")]
-        if present:
-            raise StoreError(
-                f"The folder {str(self.folder)!r} holds other files ({listing(present, 5)}) and "
-                "no features. Choose a new or empty folder."
-            )
-
-    def _refuse_other(self, meta: Mapping[str, Any]) -> None:
-        new = {"format": self.format, "request": self._request}
-        if changed := differences({key: meta[key] for key in new}, new):
-            raise StoreError(
-                f"{str(self.folder)!r} holds features of another request: {listing(changed)}. "
-                "Choose another folder, or delete this one."
-            )
-
-    def _refuse_elsewhere(self, meta: Mapping[str, Any]) -> None:
-        old, new = (
-            # Any of several GPUs may go on.
-            {key: str(record.get(key)).partition(":")[0] if key == "device" else record.get(key)
-             for key in ENVIRONMENT}
-            for record in (meta.get("provenance", {}), self._provenance)
-        )  # fmt: skip
-        if changed := differences(old, new):
-            raise StoreError(
-                f"The run in {str(self.folder)!r} was begun elsewhere and is not finished: "
-                f"{listing(changed)}. Rows of both would differ in their last digits. Finish it "
-                "there, or delete the folder to start anew."
-            )
-
-    def _refuse_changed(self, digests: Iterable[tuple[int, str]]) -> None:
-        """Compare images with what they were when their rows were computed."""
-        changed = []
-        for row, digest in digests:
-            if isinstance(digest, Failure):
-                continue
-            try:
-                same = self._stimuli.digest(row) == digest
-            except StimulusError:
-                same = False
-            if not same:
-                changed.append(self._stimuli.ids[row])
-        if changed:
-            raise StoreError(
-                f"{len(changed)} images have changed since their features in "
-                f"{str(self.folder)!r} were extracted: {listing(changed, 100)}. Choose another "
-                "folder, or delete this one."
-            )
 
     def _write_meta(self, status: str) -> None:
         meta = {"status": status, "format": self.format, "arrays": self._arrays,
@@ -472,13 +382,3 @@ class Store(ABC):
                 f"Writing to {str(self.folder)!r} failed: {error}. What was finished is kept. "
                 f"{mend}, and run the same command again, which goes on from here."
             ) from error
-
-
-def _spec(entry: Mapping[str, Any]) -> tuple[str, tuple[int, ...], np.dtype[Any]]:
-    try:
-        return entry["file"], tuple(entry["shape"]), np.dtype(entry["dtype"])
-    except (KeyError, TypeError) as error:
-        raise StoreError(
-            f"{records.META} was changed by hand: what it says of an array lacks {error}. Delete "
-            "the folder and extract the features again."
-        ) from error
