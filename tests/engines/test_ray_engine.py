@@ -29,7 +29,6 @@ def cluster() -> Iterator[Any]:
     import ray
     import torch
 
-    os.environ["RAY_AUTH_MODE"] = "disabled"
     ray.init(num_cpus=2 * torch.get_num_threads(), log_to_driver=False, include_dashboard=False,
              logging_level="ERROR")  # fmt: skip
     yield ray

@@ -32,7 +32,6 @@ def cluster(s3: str) -> Iterator[None]:
     import ray
     import torch
 
-    os.environ["RAY_AUTH_MODE"] = "disabled"
     names = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
     ray.init(num_cpus=2 * torch.get_num_threads(), log_to_driver=False, include_dashboard=False,
              logging_level="ERROR", runtime_env={"env_vars": names})  # fmt: skip
