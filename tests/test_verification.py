@@ -107,6 +107,7 @@ def test_last_digits_may_differ_and_more_may_not(folder: Path) -> None:
     original = array.copy()
     array[:] = original * np.float32(1 + 4e-6)
     edit_meta(folder, "provenance", "versions", "numpy", value="1.0")
+    edit_meta(folder, "checksums", value=[])  # of these numbers they are not
     found = verify(folder)
     assert found.is_right and 0 < found.differences["fc"] <= 1e-5
     assert 'numpy was "1.0"' in says(found, "versions")

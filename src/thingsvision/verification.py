@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .checks import OK, UNCHECKED, WRONG, Check, check_numbers, check_sums
 from .errors import InvalidArgument, StimulusError, StoreError, ThingsvisionError, counted, listing
 from .features import FeatureSet
 from .origins import find_again
@@ -25,31 +26,8 @@ from .zoo import Network
 # Largest difference, relative to a module's largest magnitude, between runs of one network on other
 # versions, threads or machines; in bfloat16 a last digit is larger.
 TOLERANCE = {"float32": 1e-5, "bfloat16": 2e-2}
-# Bytes that are looked at in one go.
-BLOCK = 2**26
 # Batches that hold suspicious rows and are computed again, whatever the sample.
 SUSPICIOUS = 2
-
-OK, WRONG, UNCHECKED = "ok", "wrong", "not checked"
-
-
-@dataclass(frozen=True)
-class Check:
-    """One thing that was looked at.
-
-    Parameters
-    ----------
-    what : str
-        Its name.
-    result : {"ok", "wrong", "not checked"}
-        What was found.
-    says : str
-        The same in words.
-    """
-
-    what: str
-    result: str
-    says: str
 
 
 @dataclass(frozen=True)
@@ -150,8 +128,8 @@ def verify_features(
         return Verification((Check("files", WRONG, str(error)),))
     checks = [Check("files", OK, f"{counted(len(features), 'module')}, {meta['format']}")]
     checks.append(_check_ids(folder, meta, rows))
-    suspicious, numbers = _check_numbers(features, rows)
-    checks.append(numbers)
+    suspicious, numbers, damaged = check_numbers(meta, features, rows)
+    checks += [numbers, check_sums(meta, rows, damaged)]
     sources, images = _check_stimuli(meta, rows, stimuli)
     checks.append(images)
     found = _check_again(meta, features, rows, sources, suspicious, sample, network, seed)
@@ -175,40 +153,6 @@ def _check_ids(folder: Path, meta: Mapping[str, Any], rows: list[dict[str, str]]
     if problems:
         return Check("rows", WRONG, "; ".join(problems))
     return Check("rows", OK, f"{counted(len(ids), 'row')}, ids and their order as recorded")
-
-
-def _check_numbers(
-    features: FeatureSet, rows: list[dict[str, str]]
-) -> tuple[NDArray[np.int64], Check]:
-    """Find rows that hold NaN, infinity or only zeros, but for images that failed."""
-    failed = np.array([row.get("status", OK) != OK for row in rows])
-    odd, empty = np.zeros(len(rows), bool), np.zeros(len(rows), bool)
-    for item in features.values():
-        for start, block in _blocks(item.array):
-            flat = block.reshape(len(block), -1)
-            part = slice(start, start + len(block))
-            if flat.dtype.kind in "fc":
-                odd[part] |= ~np.isfinite(flat).all(axis=1)
-            empty[part] |= ~flat.any(axis=1) & (flat.shape[1] > 1)
-    odd &= ~failed
-    empty &= ~failed & ~odd
-    suspicious = np.flatnonzero(odd | empty)
-    words = []
-    if failed.any():
-        words.append(f"{counted(int(failed.sum()), 'image')} failed and have no features")
-    if odd.any():
-        ids = [rows[row]["id"] for row in np.flatnonzero(odd)]
-        words.append(f"NaN or infinity in {counted(len(ids), 'row')}: {listing(ids, 5)}")
-    if empty.any():
-        words.append(f"{counted(int(empty.sum()), 'row')} of zeros in some module")
-    return suspicious, Check("numbers", OK, "; ".join(words) or "all finite")
-
-
-def _blocks(array: Any) -> Iterator[tuple[int, NDArray[Any]]]:
-    size = int(np.prod(array.shape[1:], dtype=np.int64)) * array.dtype.itemsize
-    step = max(1, BLOCK // max(1, size))
-    for start in range(0, len(array), step):
-        yield start, np.asarray(array[start : start + step])
 
 
 def _check_stimuli(

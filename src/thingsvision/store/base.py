@@ -37,7 +37,10 @@ from .lock import alone
 from .naming import file_names
 from .reading import read_store, spec
 from .remote import LOOK, is_remote, location
+from .sums import MARK, Sums, only_sums, sums_of, without_sums
 
+# Where the record has the checksums of each batch, in the order of the batches and arrays.
+SUMS = "checksums"
 # Where the provenance says which batches were run in parts, for want of memory.
 PARTS = "parts"
 # Work that a power failure or kill -9 may cost, in seconds.
@@ -135,6 +138,7 @@ class Store(ABC):
         """Find the stimuli of the batches written here that failed: id → reason."""
         found: dict[str, str] = {}
         for start, digests in self._written.items():
+            digests = without_sums(digests)
             found |= failures(self._stimuli.ids[start : start + len(digests)], digests)
         return found
 
@@ -235,7 +239,8 @@ class Store(ABC):
                     )
                 self.put(file, start, array)
             self.flush()
-            self._written[start] = self._unlisted[start] = list(digests)
+            sums = sums_of(arrays[address] for address in self._arrays)
+            self._written[start] = self._unlisted[start] = [*digests, sums]
             if monotonic() - self._synced >= SYNC_SECONDS:
                 self._list()
 
@@ -309,7 +314,12 @@ class Store(ABC):
         digests = records.digests_of(records.read_stimuli(self.folder))
         refuse_changed(self.folder, self._stimuli, enumerate(digests))
         step = int(self._request.get("batch_size", 1))
-        whole = {start: digests[start : start + step] for start in range(0, len(digests), step)}
+        starts = range(0, len(digests), step)
+        sums = meta.get(SUMS) or [""] * len(starts)
+        whole = {
+            start: [*digests[start : start + step], Sums(f"{MARK}{word}")]
+            for start, word in zip(starts, sums, strict=True)
+        }
         kept = without_mended(whole, self._stimuli)
         if kept == whole:
             with suppress(OSError):  # left by a run that was killed at the very end
@@ -369,6 +379,8 @@ class Store(ABC):
         meta = {"status": status, "format": self.format, "arrays": self._arrays,
                 "ids": digest_items(self._stimuli.ids), "request": self._request,
                 "provenance": self._provenance}  # fmt: skip
+        if status == records.FINISHED:
+            meta[SUMS] = [only_sums(self._written[start]) for start in sorted(self._written)]
         records.write_meta(self.folder, meta)
 
     @contextmanager

@@ -8,6 +8,8 @@ from urllib.parse import quote, unquote
 
 from ..errors import StimulusError
 from ..stimuli import StimulusSet
+from .sums import MARK as SUMS
+from .sums import Sums
 
 MARK = "!"
 
@@ -36,7 +38,9 @@ def spelled(digest: str) -> str:
 
 
 def read_spelled(word: str) -> str:
-    """Read what `spelled` wrote."""
+    """Read what `spelled` wrote, or the checksums that follow."""
+    if word.startswith(SUMS):
+        return Sums(word)
     return Failure(unquote(word[1:])) if word.startswith(MARK) else word
 
 

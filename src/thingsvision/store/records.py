@@ -11,9 +11,9 @@ r"""What lies beside the arrays in a store.
     and rows agree; ``stimuli.csv`` has the exact id.
 ``progress.txt``
     While a run is unfinished: a line per batch that is on disk, with its first row and the digests
-    of its images, or ``!`` and the percent-encoded reason why one could not be decoded. A shard
-    has its own, such as ``progress-2-of-5.txt``. In an object store, it comes in pieces, such as
-    ``progress.txt.96``.
+    of its images, or ``!`` and the percent-encoded reason why one could not be decoded; then
+    ``=`` and a CRC-32 of each array's rows. A shard has its own, such as ``progress-2-of-5.txt``.
+    In an object store, it comes in pieces, such as ``progress.txt.96``.
 """
 
 from __future__ import annotations
@@ -31,13 +31,14 @@ from ..stimuli import StimulusSet
 from .disk import sync
 from .failures import Failure, read_spelled, spelled
 from .remote import LOOK, is_remote
+from .sums import without_sums
 
 META, STIMULI, NAMES, PROGRESS = "meta.json", "stimuli.csv", "file_names.txt", "progress.txt"
 FINISHED, UNFINISHED = "finished", "unfinished"
 OK, FAILED = "ok", "failed"
 # Of the whole, or of a part; in an object store with the first row of what a piece of it lists.
 _PROGRESS = re.compile(r"progress(?:-(\d+-of-\d+))?\.txt(?:\.\d+)?")
-_BATCH = re.compile(r"(\d+)((?: (?:[0-9a-f]{64}|![^ ]*))+)")
+_BATCH = re.compile(r"(\d+)((?: (?:[0-9a-f]{64}|![^ ]*))+(?: =[0-9a-f,]*)?)")
 
 
 def read_meta(folder: Path) -> dict[str, Any]:
@@ -244,7 +245,7 @@ def in_order(written: Mapping[int, Sequence[str]], count: int) -> list[str]:
     for start in sorted(written):
         if start != len(digests):
             break
-        digests += written[start]
+        digests += without_sums(written[start])
     if len(digests) != count:
         raise StoreError(f"Only the first {len(digests)} of {count} rows have been written.")
     return digests
