@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager, nullcontext
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
-from .batches import load_batches
+from .batches import Batch, load_batches
 from .errors import ThingsvisionWarning, counted, listing
 from .features import FeatureSet
 from .forward import choose_forward
@@ -178,18 +179,20 @@ def run(
     )  # fmt: skip
     # On the processor, decoding and the forward pass take turns: each can use all cores, and a
     # core that is missing holds up all threads of a forward pass.
-    ahead = 0 if any(work.network.backend.device == "cpu" for work, _ in jobs) else AHEAD
+    takes_turns = any(work.network.backend.device == "cpu" for work, _ in jobs)
     batches = load_batches(
-        first.stimuli, first.network.preprocessing, first.size, first.batch_size, starts, ahead
-    )
-    # Closed here, not when an error's traceback is let go: the threads end with the loop.
+        first.stimuli, first.network.preprocessing, first.size, first.batch_size, starts,
+        0 if takes_turns else AHEAD,
+    )  # fmt: skip
     odd: dict[str, list[int]] = {}
-    with bar, closing(batches), _telling(odd, first.stimuli):
+    # Closed here, not when an error's traceback is let go: the threads end with the loop.
+    with bar, closing(batches), _telling(odd, first.stimuli), Behind() as writing:
         for batch in batches:
-            failed = [row for row, d in enumerate(batch.digests) if isinstance(d, Failure)]
             for forward, halving, (work, sink) in zip(forwards, runs, jobs, strict=True):
                 if sink.has(batch.start):
                     continue
+                if takes_turns:
+                    writing.wait()
                 if is_first:
                     # One image to the end: every module must answer, as often as surveyed. A
                     # copy, since a network may work in place on what it is given.
@@ -197,17 +200,58 @@ def run(
                 inputs = batch.inputs if len(jobs) == 1 else batch.inputs.copy()
                 known = len(halving.parts), halving.rows
                 arrays = halving(inputs, (work.seed + batch.start) % 2**32, batch.start)
+                writing.wait()
                 if known != (len(halving.parts), halving.rows):
                     sink.note({"parts": halving.parts})
                 name = "" if len(jobs) == 1 else f"{work.network.name} "
-                for address, array in arrays.items():
-                    if len(rows := np.setdiff1d(_not_finite(array), failed)):
-                        odd.setdefault(name + address, []).extend((batch.start + rows).tolist())
-                if failed:
-                    arrays = {address: _blanked(array, failed) for address, array in arrays.items()}
-                sink.write(batch.start, arrays, work.axes, batch.digests)
+                writing.start(_write, sink, batch, arrays, work.axes, odd, name)
+                del arrays  # else they were still here in the next forward pass
             is_first = False
             bar.update(len(batch.inputs))
+
+
+def _write(
+    sink: Sink,
+    batch: Batch,
+    arrays: Mapping[str, NDArray[Any]],
+    axes: Mapping[str, tuple[str, ...]],
+    odd: dict[str, list[int]],
+    name: str,
+) -> None:
+    """Write a batch; note in `odd` which rows of which module are not finite."""
+    failed = [row for row, digest in enumerate(batch.digests) if isinstance(digest, Failure)]
+    for address, array in arrays.items():
+        if len(rows := np.setdiff1d(_not_finite(array), failed)):
+            odd.setdefault(name + address, []).extend((batch.start + rows).tolist())
+    if failed:
+        arrays = {address: _blanked(array, failed) for address, array in arrays.items()}
+    sink.write(batch.start, arrays, axes, batch.digests)
+
+
+class Behind:
+    """One thing at a time that is done in a thread of its own; its error comes from `wait`."""
+
+    def __enter__(self) -> Behind:
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="write")
+        self._running: Future[None] | None = None
+        return self
+
+    def start(self, function: Callable[..., None], *args: Any) -> None:
+        """Begin; what was begun before has ended."""
+        self._running = self._pool.submit(function, *args)
+
+    def wait(self) -> None:
+        """Wait until it is done."""
+        running, self._running = self._running, None
+        if running is not None:
+            running.result()
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if kind is None:
+                self.wait()
+        finally:
+            self._pool.shutdown()
 
 
 def _not_finite(array: NDArray[Any]) -> NDArray[np.int64]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from .backends.base import FastBackend
 from .batches import load_batches
+from .reduction import flatten
 
 if TYPE_CHECKING:
     from .planning import Plan
@@ -96,7 +97,9 @@ def choose_forward(work: Plan) -> Forward:
 
 def _run(work: Plan, inputs: NDArray[Any], seed: int, **options: Any) -> dict[str, NDArray[Any]]:
     backend, model = work.network.backend, work.network.model
-    return backend.run(model, inputs, work.captures, work.functions, seed=seed, **options)
+    found = backend.run(model, inputs, work.captures, work.functions, seed=seed, **options)
+    return {address: flatten(array) if address in work.flattened else array
+            for address, array in found.items()}  # fmt: skip
 
 
 def _deviations(

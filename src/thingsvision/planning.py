@@ -28,6 +28,7 @@ from .reduction import (
     Reduction,
     TokenLayout,
     bind_reductions,
+    flatten,
     reductions_for,
 )
 from .stimuli import StimulusSet, load_stimuli
@@ -93,8 +94,14 @@ class Plan:
 
     @property
     def functions(self) -> dict[str, Reduce]:
-        """What a backend applies to each array; those that keep their shape are left out."""
-        return {address: bound.apply for address, bound in self.reductions.items() if bound.apply}
+        """What a backend applies to each array; those that keep all numbers are left out."""
+        return {address: bound.apply for address, bound in self.reductions.items()
+                if bound.apply and bound.apply is not flatten}  # fmt: skip
+
+    @property
+    def flattened(self) -> set[str]:
+        """Modules whose arrays are flattened when they are here, where it costs nothing."""
+        return {address for address, bound in self.reductions.items() if bound.apply is flatten}
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:

@@ -21,7 +21,7 @@ from ..reduction import Reduce
 from .found import check_found
 from .survey import Capture, Survey
 from .torch_folding import Watch
-from .torch_hooks import Stop, copied, counted
+from .torch_hooks import Rows, Stop, copied, counted
 from .torch_state import home, hookable, input_dtype, is_meta, left_as_found, outline, seeded
 from .torch_survey import Trace, leaves, survey_from, trace_calls
 from .torch_way import PLAIN, Way, check_precision
@@ -207,7 +207,7 @@ class TorchBackend:
         # Of several elements of one output the last one hooked stops the pass.
         deepest = max(reversed(captures), key=lambda capture: (capture.order, not capture.is_input))
         rows = len(batch) if full else way.rows or len(batch)
-        parts: list[dict[str, Tensor]] = []
+        found = Rows(len(batch))
         calls: Counter[str] = Counter()
         with ExitStack() as stack:
             stack.enter_context(left_as_found(model))
@@ -221,20 +221,17 @@ class TorchBackend:
                     stack.enter_context(counted(model, name, calls))
             for start in range(0, len(batch), rows):
                 part = batch[start : start + rows]
-                found: dict[str, Tensor] = {}
+                found.part = range(start, start + len(part))
                 with ExitStack() as hooks:
                     for capture in captures:
                         reduce = reductions.get(capture.address)
                         stop = capture is deepest and not full
-                        hooks.enter_context(
-                            copied(model, capture, found, len(part), reduce=reduce, stop=stop)
-                        )
+                        hooks.enter_context(copied(model, capture, found, reduce=reduce, stop=stop))
                     images = self._placed(self._moved(part, model), not way.channels_last)
                     # The way ends after the pass was stopped, and checks its course.
                     with way.taken(self.device), suppress(Stop):
                         model(images)
-                parts.append(found)
-        return _joined(parts), calls
+        return found.complete, calls
 
     def place(self, images: Float32[np.ndarray, "n_stimuli height width 3"]) -> Tensor:
         """Turn preprocessed images into the tensor that a network takes.
@@ -350,14 +347,6 @@ def choose_device(device: str) -> str:
 def as_tensor(array: NDArray[Any]) -> Tensor:
     """Give an array as a tensor in the processor's memory."""
     return torch.from_numpy(np.ascontiguousarray(array))
-
-
-def _joined(parts: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    """Join the rows of the parts of a batch; a module that gave nothing in one gave nothing."""
-    if len(parts) == 1:
-        return dict(parts[0])
-    given = [address for address in parts[0] if all(address in part for part in parts)]
-    return {address: torch.cat([part[address] for part in parts]) for address in given}
 
 
 def _to_numpy(value: Tensor) -> NDArray[Any]:

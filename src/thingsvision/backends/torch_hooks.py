@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -15,6 +16,41 @@ from .survey import Capture
 from .torch_survey import first_input, leaves
 
 
+@dataclass
+class Rows:
+    """Copies of outputs, filled part by part of a batch.
+
+    Parameters
+    ----------
+    count : int
+        Rows of the batch.
+    part : range
+        Rows of the part that is going through the network.
+    arrays : dict of str to torch.Tensor, shape (count, ...)
+        By the capture's address.
+    """
+
+    count: int
+    part: range = range(0)
+    arrays: dict[str, Tensor] = field(default_factory=dict)
+    filled: Counter[str] = field(default_factory=Counter)
+
+    def put(self, address: str, rows: Tensor) -> None:
+        """Copy the rows of this part; NumPy has no bfloat16, so they become float32."""
+        if address not in self.arrays:
+            dtype = torch.float32 if rows.dtype == torch.bfloat16 else rows.dtype
+            self.arrays[address] = torch.empty(
+                (self.count, *rows.shape[1:]), dtype=dtype, device=rows.device
+            )
+        self.arrays[address][self.part.start : self.part.stop] = rows
+        self.filled[address] += len(rows)
+
+    @property
+    def complete(self) -> dict[str, Tensor]:
+        """Those that every part has given."""
+        return {name: rows for name, rows in self.arrays.items() if self.filled[name] == self.count}
+
+
 class Stop(BaseException):
     """Ends a forward pass; not an Exception, so that no model can swallow it."""
 
@@ -23,8 +59,7 @@ class Stop(BaseException):
 def copied(
     model: nn.Module,
     capture: Capture,
-    found: dict[str, Tensor],
-    rows: int,
+    found: Rows,
     *,
     reduce: Callable[[Any], Any] | None,
     stop: bool,
@@ -37,10 +72,8 @@ def copied(
         The network.
     capture : Capture
         What to copy.
-    found : dict of str to torch.Tensor
-        Receives the copy under the capture's address.
-    rows : int
-        Number of images in the pass, which the copy must have as rows.
+    found : Rows
+        Receives the copy, whose rows must be the images of the part.
     reduce : callable or None
         Applied to the copy.
     stop : bool
@@ -56,13 +89,15 @@ def copied(
         for path, tensor in leaves(value):
             if path == capture.path:
                 tensor = tensor.dequantize() if tensor.is_quantized else tensor
-                batch = _by_stimulus(tensor, capture, rows)
+                batch = _by_stimulus(tensor.detach(), capture, len(found.part))
+                if reduce:
+                    # Laid out as it is given, since sums over other layouts differ in the last bit.
+                    batch = batch.contiguous()
+                    batch = batch.float() if batch.dtype == torch.bfloat16 else batch
+                    with _in_full_precision(batch.device.type):
+                        batch = reduce(batch)
                 # The copy is made now: the next module may work in place.
-                copy = batch.detach().clone(memory_format=torch.contiguous_format)
-                if copy.dtype == torch.bfloat16:  # which NumPy does not have
-                    copy = copy.float()
-                with _in_full_precision(copy.device.type):
-                    found[capture.address] = reduce(copy) if reduce else copy
+                found.put(capture.address, batch)
         if stop:
             raise Stop
 
