@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from .extract import show_features
+from .output import show_features
 from .verb import AFTER_INTERRUPT, Verb, read_folder, table_options
 
 

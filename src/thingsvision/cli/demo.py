@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .extract import GOES_ON, shown_path
-from .output import say, show_record, show_table
+from .output import GOES_ON, say, show_record, show_table, shown_path
 from .verb import AFTER_INTERRUPT, Verb, read_folder, table_options
 
 if TYPE_CHECKING:

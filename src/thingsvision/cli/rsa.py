@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .extract import GOES_ON, shown_path
-from .output import results_alone, say, show_table
+from .output import GOES_ON, results_alone, say, show_table, shown_path
 from .values import read_count, read_device
 from .verb import AFTER_INTERRUPT, Verb, table_options
 
