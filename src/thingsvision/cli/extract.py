@@ -148,7 +148,7 @@ SOME_FAILED = 3
     default="float32",
     show_default=True,
     callback=one_of("precision", choices.precisions),
-    help="float32 or bfloat16, which is faster and has three digits.",
+    help="float32; bfloat16, which is faster and has three digits; or, on GPUs, float16.",
 )
 @click.option(
     "--decode",
