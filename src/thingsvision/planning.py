@@ -17,7 +17,7 @@ from .backends.survey import Capture
 from .batches import input_size
 from .errors import InvalidArgument, ThingsvisionWarning, listing, unknown
 from .estimate import Estimate, estimate_cost
-from .origins import describe_origin
+from .stimuli.origins import describe_origin
 from .preprocessing import Preprocessing
 from .projection import Projection, bind_projections
 from .provenance import digest, digest_items, versions

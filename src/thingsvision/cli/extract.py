@@ -242,9 +242,8 @@ def extract(
     from ..extraction import extract_features
     from ..images import MAX_PIXELS
     from ..planning import plan
-    from ..stimuli import load_stimuli
+    from ..stimuli import load_stimuli, load_texts
     from ..store import choose_format, recorded_batch_size
-    from ..texts import load_texts
 
     for_ray = {"--address": address, "--workers": workers}
     if engine != "ray" and (given := [name for name, value in for_ray.items() if value]):
