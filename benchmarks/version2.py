@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
+import types
 from pathlib import Path
 
 import torch
@@ -18,6 +19,9 @@ from thingsvision.utils.data import DataLoader, ImageDataset
 from thingsvision.utils.storing import save_features
 
 from thingsvision import get_extractor
+
+# Its own networks import this package, one of them needs it; it is had from a git address only.
+sys.modules.setdefault("clip", types.ModuleType("clip"))
 
 BATCH = 32
 

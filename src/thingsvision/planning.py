@@ -17,7 +17,6 @@ from .backends.survey import Capture
 from .batches import input_size
 from .errors import InvalidArgument, ThingsvisionWarning, listing, unknown
 from .estimate import Estimate, estimate_cost
-from .stimuli.origins import describe_origin
 from .preprocessing import Preprocessing
 from .projection import Projection, bind_projections
 from .provenance import digest, digest_items, versions
@@ -32,6 +31,7 @@ from .reduction import (
     reductions_for,
 )
 from .stimuli import StimulusSet, load_stimuli
+from .stimuli.origins import describe_origin
 from .trial import choose_batch_size
 from .zoo import Network
 

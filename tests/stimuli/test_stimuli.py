@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from thingsvision.errors import ImageError, InvalidArgument, StimulusError
-from thingsvision.stimuli.folders import find_images
 from thingsvision.images import SUFFIXES
 from thingsvision.stimuli import COMMON, StimulusSet, load_stimuli
+from thingsvision.stimuli.folders import find_images
 from thingsvision.store.records import write_tables
 
 MakeFolder = Callable[..., Path]

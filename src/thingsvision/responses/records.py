@@ -15,8 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 from ..arrays import is_table
 from ..errors import InvalidArgument, ThingsvisionWarning, counted, listing, several
 from ..features import Features
-from .reliability import split_half_reliability
 from .files import read_ids, read_responses
+from .reliability import split_half_reliability
 
 AXES = ("stimulus", "repeat", "target")
 

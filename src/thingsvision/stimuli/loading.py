@@ -21,13 +21,13 @@ from ..errors import (
     listing,
     several,
 )
+from ..images import MAX_PIXELS, SUFFIXES
+from ..samples import samples_of
+from ..tables import read_lines, read_table
 from .folders import beside, class_index, classes_of, find_images, nfc
 from .hdf5_images import SUFFIXES as HDF5_SUFFIXES
 from .hdf5_images import find_hdf5_images
-from ..images import MAX_PIXELS, SUFFIXES
-from ..samples import samples_of
 from .stimulus_set import SHOWN, StimulusSet, rows_of
-from ..tables import read_lines, read_table
 
 # The suffixes that an error names before it counts the rest.
 COMMON = (".jpg", ".jpeg", ".png", ".tif", ".bmp", ".webp")

@@ -23,10 +23,10 @@ from ..errors import (
     nearest,
     several,
 )
-from .folders import is_unicode, nfc
-from .hdf5_images import Hdf5Image
 from ..images import MAX_PIXELS, Suffices, probe_image, read_image
 from ..provenance import digest, digest_items
+from .folders import is_unicode, nfc
+from .hdf5_images import Hdf5Image
 
 # How many names an error shows before it counts the rest.
 SHOWN = 100

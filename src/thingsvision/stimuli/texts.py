@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InvalidArgument, StimulusError, counted, listing, several
+from ..tables import read_lines, read_table
 from .folders import beside, class_index, is_unicode, nfc
 from .stimulus_set import SHOWN, StimulusSet
-from ..tables import read_lines, read_table
 
 TABLES = (".csv", ".tsv")
 
