@@ -36,6 +36,7 @@ from .rsa.pairs_file import PairsPlace
 from .rsa.rdm import RDM, compute_rdm
 from .rsa.rdm_set import RDMSet, save_whole
 from .stimuli import StimulusSet, load_stimuli
+from .store.disk import without_empty_folders
 from .store.naming import file_names
 from .store.scratch import Room, ScratchStore
 from .zoo import Network
@@ -214,7 +215,6 @@ def iterate_rdms(
     budget = read_memory(memory)
     _check(networks, stimuli, dissimilarity, nan, options)
     folder = Path(tempfile.gettempdir() if scratch is None else scratch).expanduser()
-    folder.mkdir(parents=True, exist_ok=True)
     works = [
         projected(
             plan(network, stimuli, wanted, reduction=reduction,
@@ -227,6 +227,8 @@ def iterate_rdms(
         check([one.work for one in works])
     for numbers in _alike([one.work for one in works]):
         with ExitStack() as stack:
+            stack.enter_context(without_empty_folders(folder))
+            folder.mkdir(parents=True, exist_ok=True)
             room = Room(budget // 2)
             sinks = [
                 stack.enter_context(closing(ScratchStore(room, folder, not drop_failed)))
