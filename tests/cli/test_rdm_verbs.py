@@ -90,6 +90,20 @@ def test_an_unknown_module_names_the_nearest(run: Run, features: Path) -> None:
     assert "Nearest: features.3" in result.err
 
 
+def test_an_unknown_module_says_how_to_list_all(run: Run, features: Path) -> None:
+    result = run("rdm", "out", "-m", "nope")
+    said = " ".join(result.err.split())
+    assert said.startswith("Error: There is no module 'nope'. Nearest: features.1")
+    assert said.endswith(f"There are {len(tv.open_features('out')) - 5} more; all are listed by: "
+                         "thingsvision modules out")  # fmt: skip
+    command = said.partition("listed by: thingsvision ")[2].split()
+    listed = json.loads(run(*command, "--json").out)
+    assert [row["module"] for row in listed] == list(tv.open_features("out"))
+    few = json.loads(run(*command, "features.3", "--json").out)
+    assert [(row["module"], row["shape"][0]) for row in few] == [("features.3", 6)]
+    assert "Nearest: features.3" in run(*command, "features.33").err
+
+
 def test_comparison_joins_by_id(run: Run, rdms: list[RDM]) -> None:
     (row,) = json.loads(run("compare", "first.npz", "second.csv", "--json").out)
     assert row["spearman"] == pytest.approx(tv.compare_rdms(*rdms, comparison="spearman"))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import counted
+from .interrupted import goes_on
 from .modules import surveyed
 from .output import results_alone, say, show_table
 from .plan_shown import show_plan
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from ..features import FeatureSet
     from ..zoo import Network
 
-GOES_ON = "What was finished is kept: run the same command again, and it goes on from there."
 # Exit code of a run that went through, but for images that could not be decoded.
 SOME_FAILED = 3
 
@@ -281,7 +281,7 @@ def extract(
     exit code 3; once they are mended, the same command computes their batches.
     """
     if not dry_run:
-        ctx.meta[AFTER_INTERRUPT] = GOES_ON
+        ctx.meta[AFTER_INTERRUPT] = goes_on(out)
     if Path(name).is_dir() and not Path(images).expanduser().exists():
         raise click.UsageError(
             f"There is no folder or file {images!r}, but {name!r} is a folder. The network comes "

@@ -17,6 +17,7 @@ import click
 WIDTH, WIDEST_TEXT = 80, 100
 GAP = 2
 NARROWEST = 8  # of a column that is cut
+GOES_ON = "What was finished is kept: run the same command again, and it goes on from there."
 
 Row = Mapping[str, Any]
 

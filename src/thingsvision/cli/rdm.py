@@ -12,7 +12,7 @@ import click
 from .extract import shown_path
 from .output import show_table
 from .rdm_files import targets
-from .rdm_network import AGAIN, network_options, refuse_network_options, stream
+from .rdm_network import AGAIN, NOTHING, STAY, network_options, refuse_network_options, stream
 from .verb import AFTER_INTERRUPT, Verb, table_options
 
 if TYPE_CHECKING:
@@ -137,11 +137,12 @@ def rdm(
                 "--repeats and --covariance need all activations at once: write them first, with "
                 "thingsvision extract … -o DIR, and give DIR."
             )
-        ctx.meta[AFTER_INTERRUPT] = AGAIN
+        written: list[Path] = []
+        ctx.meta[AFTER_INTERRUPT] = lambda: f"{STAY if written else NOTHING} {AGAIN}"
         rows, n_failed = stream(
             source, images_of_network, modules, options, dissimilarity=dissimilarity, nan=nan,
             drop_failed=drop_failed, out=out, plot=plot, photographs=images, dataset=dataset,
-            bandwidth=bandwidth,
+            bandwidth=bandwidth, written=written,
         )  # fmt: skip
         before = ["model"] if options["others"] else []
         _show(rows, style, before, ["projected"] if options["project"] else [])
@@ -157,7 +158,7 @@ def rdm(
     from ..store import open_features
 
     features = open_features(source)
-    names = _chosen(features, modules)
+    names = _chosen(features, modules, source)
     files, plots = targets("--out", out, names), targets("--plot", plot, names)
     pictures = None if images is None else load_stimuli(images, dataset=dataset)
     given: dict[str, Any] = {"bandwidth": bandwidth, "covariance": covariance}
@@ -253,7 +254,7 @@ def draw(rdm: RDM, path: Path, images: StimulusSet | None) -> None:
     plot_rdm(rdm, path, images=pictures, groups=groups or None, title=rdm.name or None)
 
 
-def _chosen(features: FeatureSet, patterns: Sequence[str]) -> list[str]:
+def _chosen(features: FeatureSet, patterns: Sequence[str], source: str) -> list[str]:
     """Find the modules that patterns match, in their order, each once."""
     from ..errors import unknown
     from ..registry import matching
@@ -263,6 +264,6 @@ def _chosen(features: FeatureSet, patterns: Sequence[str]) -> list[str]:
     for pattern in patterns or ["*"]:
         found = [pattern] if pattern in names else matching(pattern, names)
         if not found:
-            raise unknown("module", pattern, names, "These features hold no other.")
+            raise unknown("module", pattern, names, listed_by=f"thingsvision modules {source}")
         chosen.update(dict.fromkeys(found))
     return list(chosen)

@@ -18,10 +18,11 @@ if TYPE_CHECKING:
     from ..planning import Plan
     from ..zoo import Network
 
+STAY = "RDMs that were written are whole and stay; nothing else is kept."
+NOTHING = "No RDM was written yet, and nothing is kept."
 AGAIN = (
-    "RDMs that were written are whole and stay; nothing else is kept. The same command begins "
-    "anew. To be able to go on, write the activations first: thingsvision extract … -o DIR, then "
-    "thingsvision rdm DIR."
+    "The same command begins anew. To be able to go on, write the activations first: thingsvision "
+    "extract … -o DIR, then thingsvision rdm DIR."
 )
 
 
@@ -183,9 +184,10 @@ def stream(
     photographs: str | None,
     dataset: str | None,
     bandwidth: float | None,
+    written: list[Path],
     **given: Any,
 ) -> tuple[list[dict[str, Any]], int]:
-    """Compute, write and draw the RDMs of networks.
+    """Compute, write and draw the RDMs of networks, and add to `written` what was.
 
     Returns
     -------
@@ -241,7 +243,7 @@ def stream(
                 | ({"projected": _error(one.rdm)} if options["project"] else {})
             )
             if path is not None:
-                save_whole(one.rdm, path)
+                written.append(save_whole(one.rdm, path))
             if figure is not None:
                 draw(one.rdm, figure, pictures)
     warn_of_failed(failed)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .extract import GOES_ON, shown_path
+from .extract import shown_path
+from .interrupted import goes_on
 from .output import results_alone, say, show_table
 from .values import read_count, read_device
 from .verb import AFTER_INTERRUPT, Verb, table_options
@@ -194,7 +195,7 @@ def rsa(
     already is not computed again. Without a module it is 'penultimate', the input of the last
     classifier; MODULE may hold * and ?, for a profile. random:MODEL has random weights.
     """
-    ctx.meta[AFTER_INTERRUPT] = GOES_ON
+    ctx.meta[AFTER_INTERRUPT] = goes_on(out, is_nested=True)
     of_one = {"--images": images, "--dataset": dataset, "--reference": references or None,
               "--reference-dissimilarity": measures or None, "--ids": ids, "--order": order,
               "--by-position": by_position or None}  # fmt: skip

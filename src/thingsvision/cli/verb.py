@@ -9,7 +9,8 @@ from typing import Any
 
 import click
 
-# Keys of what the verbs tell the program, in click's context.
+# Keys of what the verbs tell the program, in click's context: whether to show tracebacks, and the
+# function that says what is kept after Ctrl-C.
 DEBUG, AFTER_INTERRUPT = "thingsvision.debug", "thingsvision.after_interrupt"
 # A row, or the first and the last of several.
 ROWS = re.compile(r"[0-9]+(-[0-9]+)?")

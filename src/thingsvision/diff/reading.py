@@ -15,6 +15,7 @@ from ..errors import InvalidArgument, StoreError, listing
 from ..features import Features, FeatureSet
 from ..store import location, open_features
 from ..store.array_files import ARRAY_FORMATS, read_array
+from ..store.missing import near_features
 from ..store.parts import merge_parts
 from ..store.records import META, NAMES
 from ..store.remote import is_remote
@@ -79,7 +80,9 @@ def read_given(source: Any) -> Given:
     if path.is_file():
         return _file(path)
     if not path.is_dir():
-        raise InvalidArgument(f"There is no folder or file {str(path)!r} with features.")
+        raise InvalidArgument(
+            f"There is no folder or file {str(path)!r} with features.{near_features(path)}"
+        )
     if (path / META).is_file():
         return _of_set(open_features(path), "thingsvision")
     for format, kind in ARRAY_FORMATS.items():
