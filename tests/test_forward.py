@@ -202,6 +202,35 @@ def test_bfloat16_states_its_deviation(exact: bool, monkeypatch: pytest.MonkeyPa
     assert features["fc"].provenance["precision"] == "bfloat16"
 
 
+def test_float16_is_for_gpus() -> None:
+    for device in ("cuda", "cuda:1", "mps"):
+        check_precision("float16", device)
+    with pytest.raises(InvalidArgument, match="'cpu' gains nothing by it"):
+        plan(network(), IMAGES, "fc", precision="float16")
+
+
+@pytest.fixture
+def anywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a precision be used where it gains nothing; processors compute it all the same."""
+    monkeypatch.setattr("thingsvision.backends.torch.check_precision", lambda *_: None)
+
+
+def test_float16_states_its_deviation(anywhere: None) -> None:
+    features = extract_features(network(), IMAGES, "fc", precision="float16")
+    record = forward_of(features)
+    assert features["fc"].array.dtype == np.float32 and "float16" in record["way"]
+    assert 1e-6 < record["deviation"]["fc"] < 0.005
+
+
+def test_numbers_too_large_for_a_precision_are_refused(anywhere: None) -> None:
+    large = network()
+    with torch.no_grad():
+        large.model.fc.weight.fill_(1e5)
+    with pytest.raises(InvalidArgument, match="In float16 .* not finite.*: fc.*bfloat16"):
+        extract_features(large, IMAGES, "fc", precision="float16")
+    extract_features(large, IMAGES, "fc", precision="bfloat16")
+
+
 def test_deviation() -> None:
     one = np.array([[1.0, -4.0], [np.nan, np.inf]], np.float32)
     assert deviation(one, one) == 0

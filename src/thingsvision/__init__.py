@@ -40,11 +40,10 @@ if TYPE_CHECKING:
     from .rsa.reweighting import compare_reweighted
     from .rsa.stacks import load_rdms
     from .similarity import image_text_similarity
-    from .stimuli import StimulusSet, load_stimuli
+    from .stimuli import StimulusSet, load_stimuli, load_texts
     from .store import open_features
     from .store.convert import convert_features
     from .streaming import stream_rdms
-    from .texts import load_texts
     from .verification import verify_features
     from .version2 import get_extractor, get_extractor_from_model
     from .zoo import list_models, load_model, load_models, wrap_model
@@ -86,7 +85,7 @@ _HOMES = {
     "load_rdms": "rsa.stacks",
     "load_responses": "responses",
     "load_stimuli": "stimuli",
-    "load_texts": "texts",
+    "load_texts": "stimuli",
     "make_set": "report",
     "noise_ceiling": "rsa.ceiling",
     "open_features": "store",

@@ -86,7 +86,7 @@ def extract_features(
     exact : bool
         Compute as the network's own library does, to the bit. By default what changes only the
         last bits is done faster, if the first images show no relative deviation above 1e-5.
-    precision : {"float32", "bfloat16"}
+    precision : {"float32", "bfloat16", "float16"}
         Of convolutions and matrix products. bfloat16 is several times faster where the processor
         has it, and has three significant digits; the arrays are float32 all the same.
     decode : {"exact", "fast"}, optional
@@ -107,7 +107,7 @@ def extract_features(
     Raises
     ------
     InvalidArgument
-        If an argument is not allowed, or this machine has no bfloat16.
+        If an argument is not allowed, or this machine has not the precision.
     StimulusError
         If images are missing, headers are broken, inputs would be of different sizes, or no
         image at all can be decoded.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from .backends.base import FastBackend
 from .batches import load_batches
+from .errors import InvalidArgument, listing
 from .reduction import flatten
 
 if TYPE_CHECKING:
@@ -67,6 +69,8 @@ def choose_forward(work: Plan) -> Forward:
     ------
     StimulusError
         If these images cannot be decoded.
+    InvalidArgument
+        If numbers are too large for the precision that was asked for.
     """
     backend, model = work.network.backend, work.network.model
     if not isinstance(backend, FastBackend) or (work.exact and work.precision == "float32"):
@@ -91,6 +95,11 @@ def choose_forward(work: Plan) -> Forward:
     if work.precision != "float32":
         way = way.in_precision(work.precision)
         deviations = _deviations(_run(work, inputs.copy(), work.seed, way=way), wanted)
+        if bad := [name for name, found in deviations.items() if not isfinite(found)]:
+            raise InvalidArgument(
+                f"In {work.precision} these modules give numbers that are not finite, since they "
+                f"are too large for it: {listing(bad)}. Use precision='bfloat16' or 'float32'."
+            )
         record |= {"way": str(way), "deviation": deviations}
     return Forward(work, {"way": way}, record)
 

@@ -17,7 +17,7 @@ from .backends.survey import Capture
 from .batches import input_size
 from .errors import InvalidArgument, ThingsvisionWarning, listing, unknown
 from .estimate import Estimate, estimate_cost
-from .origins import describe_origin
+from .stimuli.origins import describe_origin
 from .preprocessing import Preprocessing
 from .projection import Projection, bind_projections
 from .provenance import digest, digest_items, versions
@@ -35,7 +35,7 @@ from .stimuli import StimulusSet, load_stimuli
 from .trial import choose_batch_size
 from .zoo import Network
 
-PRECISIONS = ("float32", "bfloat16")
+PRECISIONS = ("float32", "bfloat16", "float16")
 # Stands for the batch size that is found to be the quickest; and the size where none is named.
 AUTO, BATCH_SIZE = "auto", 32
 
@@ -66,7 +66,7 @@ class Plan:
         For networks that are random in evaluation mode.
     exact : bool
         Compute as the network's own library does, to the bit.
-    precision : {"float32", "bfloat16"}
+    precision : {"float32", "bfloat16", "float16"}
         Of convolutions and matrix products.
     """
 
@@ -250,7 +250,7 @@ def _check_precision(network: Network, precision: str) -> None:
     elif precision != "float32":
         raise InvalidArgument(
             f"precision is {precision!r}, but {network.backend.name} networks are run in float32 "
-            "only. PyTorch networks can be run in bfloat16."
+            "only. PyTorch networks can be run in bfloat16, and on a GPU in float16."
         )
 
 

@@ -10,8 +10,7 @@ import numpy as np
 from .errors import InvalidArgument, listing
 from .extraction import extract_features
 from .features import Features
-from .stimuli import StimulusSet
-from .texts import load_texts
+from .stimuli import StimulusSet, load_texts
 from .tokenization import Tokenization
 from .zoo import Network
 

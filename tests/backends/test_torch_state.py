@@ -1,5 +1,7 @@
 """What the PyTorch backend leaves as it was: networks of all kinds, and PyTorch itself."""
 
+import hashlib
+
 import networks
 import numpy as np
 import pytest
@@ -276,6 +278,15 @@ def test_compiled_parts_are_run_eagerly(in_place):
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == graphs
     np.testing.assert_allclose(arrays[name], expected["5"], rtol=1e-5, atol=1e-6)
     assert np.array_equal(arrays["1"], expected["1"])
+
+
+def test_the_digest_is_that_of_digests_of_blocks(monkeypatch):
+    monkeypatch.setattr("thingsvision.backends.torch.BLOCK", 40)
+    model = torch.nn.Linear(5, 3, bias=False)
+    data = model.weight.detach().numpy().tobytes()
+    blocks = [b"weight () torch.float32 (3, 5)", data[:40], data[40:]]
+    digests = b"".join(hashlib.sha256(block).digest() for block in blocks)
+    assert BACKEND.digest(model) == hashlib.sha256(digests).hexdigest()
 
 
 def test_digest_tells_weights_apart_and_nothing_else():

@@ -63,7 +63,7 @@ class Way(Protocol):
     """How a forward pass is made; equal ways are the same, and print in words."""
 
     def in_precision(self, precision: str) -> Way:
-        """Give the same way in ``"float32"`` or ``"bfloat16"``."""
+        """Give the same way in ``"float32"``, ``"bfloat16"`` or ``"float16"``."""
 
 
 @runtime_checkable

@@ -36,11 +36,10 @@ class Rows:
     filled: Counter[str] = field(default_factory=Counter)
 
     def put(self, address: str, rows: Tensor) -> None:
-        """Copy the rows of this part; NumPy has no bfloat16, so they become float32."""
+        """Copy the rows of this part."""
         if address not in self.arrays:
-            dtype = torch.float32 if rows.dtype == torch.bfloat16 else rows.dtype
             self.arrays[address] = torch.empty(
-                (self.count, *rows.shape[1:]), dtype=dtype, device=rows.device
+                (self.count, *rows.shape[1:]), dtype=_kept_as(rows), device=rows.device
             )
         self.arrays[address][self.part.start : self.part.stop] = rows
         self.filled[address] += len(rows)
@@ -92,8 +91,7 @@ def copied(
                 batch = _by_stimulus(tensor.detach(), capture, len(found.part))
                 if reduce:
                     # Laid out as it is given, since sums over other layouts differ in the last bit.
-                    batch = batch.contiguous()
-                    batch = batch.float() if batch.dtype == torch.bfloat16 else batch
+                    batch = batch.contiguous().to(_kept_as(batch))
                     with _in_full_precision(batch.device.type):
                         batch = reduce(batch)
                 # The copy is made now: the next module may work in place.
@@ -127,6 +125,12 @@ def counted(model: nn.Module, name: str, calls: Counter[str]) -> Iterator[None]:
         yield
     finally:
         handle.remove()
+
+
+def _kept_as(tensor: Tensor) -> torch.dtype:
+    """Choose the type of a copy: NumPy has no bfloat16, and other precisions end in float32."""
+    is_cast = tensor.dtype == torch.float16 and torch.is_autocast_enabled(tensor.device.type)
+    return torch.float32 if is_cast or tensor.dtype == torch.bfloat16 else tensor.dtype
 
 
 def _in_full_precision(kind: str) -> AbstractContextManager[object]:

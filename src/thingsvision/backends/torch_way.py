@@ -22,7 +22,7 @@ class Way:
         Images lie in memory with their channels innermost, which convolutions run fastest on.
     folds : tuple of Fold
         Batch norms that are folded into the convolutions before them.
-    precision : {"float32", "bfloat16"}
+    precision : {"float32", "bfloat16", "float16"}
         Of convolutions and matrix products; what they give is float32 again in the end.
     rows : int or None
         Images that go through the network at once, so that what passes from module to module
@@ -39,14 +39,14 @@ class Way:
         parts = [
             "channels-last memory" if self.channels_last else "",
             f"{norms} batch norms folded into convolutions" if norms else "",
-            "bfloat16" if self.precision == "bfloat16" else "",
+            self.precision if self.precision != "float32" else "",
             f"{self.rows} images at once" if self.rows else "",
         ]
         return ", ".join(filter(None, parts)) or "plain"
 
     def in_precision(self, precision: str) -> Way:
         """Give the same way in another precision."""
-        dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
+        dtype = getattr(torch, precision)
         cast = tuple(replace(fold, weight=fold.weight.to(dtype)) for fold in self.folds)
         return replace(self, folds=cast, precision=precision)
 
@@ -55,11 +55,13 @@ class Way:
         """Go this way in this context."""
         with ExitStack() as stack:
             stack.enter_context(folded(self.folds))
-            if self.precision == "bfloat16":
+            if self.precision != "float32":
                 # Without a cache, since that would keep a second copy of all weights.
                 stack.enter_context(
                     torch.autocast(
-                        torch.device(device).type, dtype=torch.bfloat16, cache_enabled=False
+                        torch.device(device).type,
+                        dtype=getattr(torch, self.precision),
+                        cache_enabled=False,
                     )
                 )
             yield
@@ -79,7 +81,10 @@ def check_precision(precision: str, device: str) -> None:
     if precision == "float32":
         return
     kind = torch.device(device).type
-    if kind == "cpu":
+    if precision == "float16":
+        is_fast = kind in ("cuda", "mps")
+        reason = f"the device {device!r} gains nothing by it; it is for GPUs without bfloat16"
+    elif kind == "cpu":
         # Private, so a version of torch without them counts as a processor without.
         asked = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
         is_fast = any(getattr(torch.cpu, name, bool)() for name in asked)

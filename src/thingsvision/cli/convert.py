@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from .extract import show_features
 from .interrupted import goes_on
+from .output import show_features
 from .verb import AFTER_INTERRUPT, Verb, read_folder, table_options
 
 

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .extract import shown_path
 from .interrupted import goes_on
-from .output import say, show_record, show_table
+from .output import say, show_record, show_table, shown_path
 from .verb import AFTER_INTERRUPT, Verb, read_folder, table_options
 
 if TYPE_CHECKING:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,11 +9,20 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import counted
+from . import choices
 from .interrupted import goes_on
 from .modules import surveyed
-from .output import results_alone, say, show_table
+from .output import results_alone, say, show_features
 from .plan_shown import show_plan
-from .values import read_count, read_device, read_projections, read_reductions, read_size
+from .values import (
+    read_batch_size,
+    read_count,
+    read_device,
+    read_projections,
+    read_reductions,
+    read_shard_option,
+    read_size,
+)
 from .verb import AFTER_INTERRUPT, Verb, one_of, read_folder, read_rows, table_options
 
 if TYPE_CHECKING:
@@ -25,60 +32,6 @@ if TYPE_CHECKING:
 
 # Exit code of a run that went through, but for images that could not be decoded.
 SOME_FAILED = 3
-
-
-def _formats() -> Iterable[str]:
-    from ..store import STORES
-
-    return STORES
-
-
-def _precisions() -> Iterable[str]:
-    from ..planning import PRECISIONS
-
-    return PRECISIONS
-
-
-def _decoders() -> Iterable[str]:
-    from ..preprocessing import DECODERS
-
-    return DECODERS
-
-
-def _initialisations() -> Iterable[str]:
-    from ..zoo.source import INITIALISATIONS
-
-    return INITIALISATIONS
-
-
-def _interpolations() -> Iterable[str]:
-    from ..preprocessing import INTERPOLATIONS
-
-    return INTERPOLATIONS
-
-
-def read_shard_option(ctx: click.Context, param: click.Parameter, value: str | None) -> Any:
-    """Read ``K/N``."""
-    if value is None:
-        return None
-    from ..engines.shard import read_shard
-    from ..errors import InvalidArgument
-
-    try:
-        return read_shard(value)
-    except InvalidArgument as error:
-        raise click.BadParameter(str(error)) from error
-
-
-def read_batch_size(ctx: click.Context, param: click.Parameter, value: str) -> int | str:
-    """Read a number, at least one, or ``auto``."""
-    if value == "auto":
-        return value
-    if not value.isdecimal() or not int(value):
-        raise click.BadParameter(
-            f"{value!r} is no batch size; allowed are whole numbers from 1 on, and auto."
-        )
-    return int(value)
 
 
 @click.command(
@@ -116,7 +69,7 @@ def read_batch_size(ctx: click.Context, param: click.Parameter, value: str) -> i
 @click.option(
     "--init",
     metavar="NAME",
-    callback=one_of("initialisation", _initialisations),
+    callback=one_of("initialisation", choices.initialisations),
     help="Of random weights, e.g. orthogonal; the library's own by default.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Of all that is random.")
@@ -170,7 +123,7 @@ def read_batch_size(ctx: click.Context, param: click.Parameter, value: str) -> i
 @click.option(
     "--interpolation",
     metavar="NAME",
-    callback=one_of("interpolation", _interpolations),
+    callback=one_of("interpolation", choices.interpolations),
     help="Of the resize: bilinear, bicubic, …",
 )
 @click.option(
@@ -195,18 +148,18 @@ def read_batch_size(ctx: click.Context, param: click.Parameter, value: str) -> i
     "--precision",
     default="float32",
     show_default=True,
-    callback=one_of("precision", _precisions),
-    help="float32 or bfloat16, which is faster and has three digits.",
+    callback=one_of("precision", choices.precisions),
+    help="float32; bfloat16, which is faster and has three digits; or, on GPUs, float16.",
 )
 @click.option(
     "--decode",
     metavar="WAY",
-    callback=one_of("way to decode", _decoders),
+    callback=one_of("way to decode", choices.decoders),
     help="exact, or fast for an approximation that decodes JPEGs no larger than is needed.",
 )
 @click.option(
     "--format",
-    callback=one_of("format", _formats),
+    callback=one_of("format", choices.formats),
     help="npy, hdf5, mat, txt, pt, zarr, csv or parquet; npy by default, for a URL zarr.",
 )
 @click.option(
@@ -290,9 +243,8 @@ def extract(
     from ..extraction import extract_features
     from ..images import MAX_PIXELS
     from ..planning import plan
-    from ..stimuli import load_stimuli
+    from ..stimuli import load_stimuli, load_texts
     from ..store import choose_format, recorded_batch_size
-    from ..texts import load_texts
 
     for_ray = {"--address": address, "--workers": workers}
     if engine != "ray" and (given := [name for name, value in for_ray.items() if value]):
@@ -369,29 +321,6 @@ def _shard_text(part: ShardResult) -> str:
         f"Batches that are missing yet, of other shards: {part.missing}. The last shard completes "
         "the folder; the same command without --shard computes what is missing."
     )
-
-
-def show_features(features: FeatureSet, out: str | os.PathLike[str], style: str | None) -> None:
-    """Print a line for each module."""
-    rows = [
-        {
-            "module": address,
-            "shape": list(item.shape),
-            "file": shown_path(getattr(item.array, "filename", None) or out),
-            "bytes": int(item.array.nbytes),
-            "axes": list(item.axes),
-        }
-        for address, item in features.items()
-    ]
-    show_table(rows, style, columns=("module", "shape", "file", "bytes"), cut=("file",))
-
-
-def shown_path(path: str | os.PathLike[str]) -> str:
-    """Spell a path relative to the current folder, if it lies below it."""
-    if "://" in os.fspath(path):
-        return os.fspath(path)
-    path = Path(path).absolute()
-    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
 def _network(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .output import results_alone, say, shape_text, show_table
+from .output import results_alone, say, shape_text, show_features, show_table
 from .verb import Verb, table_options
 
 if TYPE_CHECKING:
@@ -79,7 +79,6 @@ def _show_stored(folder: str, pattern: str, style: str | None) -> None:
     from ..features import FeatureSet
     from ..registry import matching
     from ..store import open_features
-    from .extract import show_features
 
     features = open_features(folder)
     found = matching(pattern, list(features))

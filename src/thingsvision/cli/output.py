@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
 import sys
 import textwrap
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, redirect_stdout
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from ..features import FeatureSet
 
 # The terminal's width where it has none of its own, and the widest that a sentence is set.
 WIDTH, WIDEST_TEXT = 80, 100
@@ -210,3 +215,26 @@ def _text(value: Any) -> str:
 
 
 STYLES = {None: _print_table, "json": _print_json, "csv": _print_csv}
+
+
+def show_features(features: FeatureSet, out: str | os.PathLike[str], style: str | None) -> None:
+    """Print a line for each module."""
+    rows = [
+        {
+            "module": address,
+            "shape": list(item.shape),
+            "file": shown_path(getattr(item.array, "filename", None) or out),
+            "bytes": int(item.array.nbytes),
+            "axes": list(item.axes),
+        }
+        for address, item in features.items()
+    ]
+    show_table(rows, style, columns=("module", "shape", "file", "bytes"), cut=("file",))
+
+
+def shown_path(path: str | os.PathLike[str]) -> str:
+    """Spell a path relative to the current folder, if it lies below it."""
+    if "://" in os.fspath(path):
+        return os.fspath(path)
+    path = Path(path).absolute()
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .extract import shown_path
-from .output import show_table
+from .output import show_table, shown_path
 from .rdm_files import targets
 from .rdm_network import AGAIN, NOTHING, STAY, network_options, refuse_network_options, stream
 from .verb import AFTER_INTERRUPT, Verb, table_options

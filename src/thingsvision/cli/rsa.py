@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .extract import shown_path
 from .interrupted import goes_on
-from .output import results_alone, say, show_table
+from .output import results_alone, say, show_table, shown_path
 from .values import read_count, read_device
 from .verb import AFTER_INTERRUPT, Verb, table_options
 

@@ -68,3 +68,27 @@ def read_count(ctx: click.Context, param: click.Parameter, value: int | None) ->
     if value is not None and value < 1:
         raise click.BadParameter(f"{value} is too few; it is at least 1.")
     return value
+
+
+def read_shard_option(ctx: click.Context, param: click.Parameter, value: str | None) -> Any:
+    """Read ``K/N``."""
+    if value is None:
+        return None
+    from ..engines.shard import read_shard
+    from ..errors import InvalidArgument
+
+    try:
+        return read_shard(value)
+    except InvalidArgument as error:
+        raise click.BadParameter(str(error)) from error
+
+
+def read_batch_size(ctx: click.Context, param: click.Parameter, value: str) -> int | str:
+    """Read a number, at least one, or ``auto``."""
+    if value == "auto":
+        return value
+    if not value.isdecimal() or not int(value):
+        raise click.BadParameter(
+            f"{value!r} is no batch size; allowed are whole numbers from 1 on, and auto."
+        )
+    return int(value)

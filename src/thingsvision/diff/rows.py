@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from ..folders import nfc
+from ..stimuli.folders import nfc
 
 # Least correlation of a row with its partner in another order, which numbers must then confirm.
 ALIKE = 0.5

@@ -9,13 +9,13 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from .batches import load_batches, refuse_failures
-from .errors import InvalidArgument, ThingsvisionWarning
-from .forward import choose_forward
-from .planning import Plan, plan
-from .preprocessing import Preprocessing
-from .stimuli import StimulusSet
-from .zoo import Network, load_model
+from ..batches import load_batches, refuse_failures
+from ..errors import InvalidArgument, ThingsvisionWarning
+from ..forward import choose_forward
+from ..planning import Plan, plan
+from ..preprocessing import Preprocessing
+from ..stimuli import StimulusSet
+from ..zoo import Network, load_model
 
 # Parts of a request that are arguments of `plan` as they stand.
 OPTIONS = ("exact", "precision")

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike, NDArray
 
-from .errors import InvalidArgument, counted
+from ..errors import InvalidArgument, counted
 
 N_SPLITS = 100  # random halves, where there are more ways than that
 

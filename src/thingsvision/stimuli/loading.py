@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from .errors import (
+from ..errors import (
     InvalidArgument,
     StimulusError,
     ThingsvisionWarning,
@@ -24,10 +24,10 @@ from .errors import (
 from .folders import beside, class_index, classes_of, find_images, nfc
 from .hdf5_images import SUFFIXES as HDF5_SUFFIXES
 from .hdf5_images import find_hdf5_images
-from .images import MAX_PIXELS, SUFFIXES
-from .samples import samples_of
+from ..images import MAX_PIXELS, SUFFIXES
+from ..samples import samples_of
 from .stimulus_set import SHOWN, StimulusSet, rows_of
-from .tables import read_lines, read_table
+from ..tables import read_lines, read_table
 
 # The suffixes that an error names before it counts the rest.
 COMMON = (".jpg", ".jpeg", ".png", ".tif", ".bmp", ".webp")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from thingsvision.errors import ImageError, InvalidArgument, StimulusError
-from thingsvision.folders import find_images
+from thingsvision.stimuli.folders import find_images
 from thingsvision.images import SUFFIXES
 from thingsvision.stimuli import COMMON, StimulusSet, load_stimuli
 from thingsvision.store.records import write_tables

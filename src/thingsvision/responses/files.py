@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .arrays import as_array, is_table, labels_of
-from .errors import InvalidArgument, listing, unknown
-from .response_images import IMAGES, is_image, load_image, read_images, stem
+from ..arrays import as_array, is_table, labels_of
+from ..errors import InvalidArgument, listing, unknown
+from .images import IMAGES, is_image, load_image, read_images, stem
 
 ID_VARIABLES = ("ids", "file_names")
 Mask = str | Path | ArrayLike | None

@@ -14,7 +14,7 @@ from scipy.stats import pearsonr
 
 import thingsvision as tv
 from thingsvision.errors import InvalidArgument, MismatchError, ThingsvisionWarning, UnknownName
-from thingsvision.reliability import spearman_brown, split_half_reliability
+from thingsvision.responses.reliability import spearman_brown, split_half_reliability
 
 IDS = ("a.jpg", "b.jpg", "c.jpg", "d.jpg", "e.jpg")
 

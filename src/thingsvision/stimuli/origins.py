@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .errors import StimulusError
+from ..errors import StimulusError
 from .folders import nfc
 from .hdf5_images import Hdf5Image
-from .provenance import digest
-from .stimuli import load_stimuli
+from ..provenance import digest
+from .loading import load_stimuli
 from .stimulus_set import Source, StimulusSet
 from .texts import load_texts
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from .errors import (
+from ..errors import (
     ImageError,
     InvalidArgument,
     StimulusError,
@@ -25,8 +25,8 @@ from .errors import (
 )
 from .folders import is_unicode, nfc
 from .hdf5_images import Hdf5Image
-from .images import MAX_PIXELS, Suffices, probe_image, read_image
-from .provenance import digest, digest_items
+from ..images import MAX_PIXELS, Suffices, probe_image, read_image
+from ..provenance import digest, digest_items
 
 # How many names an error shows before it counts the rest.
 SHOWN = 100

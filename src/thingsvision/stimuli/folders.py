@@ -10,8 +10,8 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import StimulusError, listing, nearest
-from .images import SUFFIXES
+from ..errors import StimulusError, listing, nearest
+from ..images import SUFFIXES
 
 # What operating systems and notebooks leave behind; hidden files and folders count as well.
 LITTER = {"thumbs.db", "__macosx", "desktop.ini"}

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import counted, listing
-from .features import FeatureSet
-from .store.base import SUMS
-from .store.sums import checksum
+from ..errors import counted, listing
+from ..features import FeatureSet
+from ..store.base import SUMS
+from ..store.sums import checksum
 
 # Bytes that are looked at in one go.
 BLOCK = 2**26

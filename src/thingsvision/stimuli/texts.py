@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .errors import InvalidArgument, StimulusError, counted, listing, several
+from ..errors import InvalidArgument, StimulusError, counted, listing, several
 from .folders import beside, class_index, is_unicode, nfc
 from .stimulus_set import SHOWN, StimulusSet
-from .tables import read_lines, read_table
+from ..tables import read_lines, read_table
 
 TABLES = (".csv", ".tsv")
 

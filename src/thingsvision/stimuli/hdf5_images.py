@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import ImageError, InvalidArgument, StimulusError, counted, listing, unknown
+from ..errors import ImageError, InvalidArgument, StimulusError, counted, listing, unknown
 
 SUFFIXES = (".h5", ".hdf5", ".hdf", ".he5")
 # Bytes that HDF5 keeps of unpacked chunks: at least, and at most where one image needs more.

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .arrays import is_table
-from .errors import InvalidArgument, ThingsvisionWarning, counted, listing, several
-from .features import Features
+from ..arrays import is_table
+from ..errors import InvalidArgument, ThingsvisionWarning, counted, listing, several
+from ..features import Features
 from .reliability import split_half_reliability
-from .response_files import read_ids, read_responses
+from .files import read_ids, read_responses
 
 AXES = ("stimulus", "repeat", "target")
 

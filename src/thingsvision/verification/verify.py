@@ -13,19 +13,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .checks import OK, UNCHECKED, WRONG, Check, check_numbers, check_sums
-from .errors import InvalidArgument, StimulusError, StoreError, ThingsvisionError, counted, listing
-from .features import FeatureSet
-from .origins import find_again
-from .provenance import differences, digest, digest_items, plain, versions
+from ..errors import InvalidArgument, StimulusError, StoreError, ThingsvisionError, counted, listing
+from ..features import FeatureSet
+from ..stimuli.origins import find_again
+from ..provenance import differences, digest, digest_items, plain, versions
 from .recomputation import plan_again, recompute, reload_network, with_recorded_preprocessing
-from .stimulus_set import StimulusSet
-from .store import location, make_store, read_meta
-from .store.records import NAMES, digests_of, read_stimuli
-from .zoo import Network
+from ..stimuli.stimulus_set import StimulusSet
+from ..store import location, make_store, read_meta
+from ..store.records import NAMES, digests_of, read_stimuli
+from ..zoo import Network
 
 # Largest difference, relative to a module's largest magnitude, between runs of one network on other
-# versions, threads or machines; in bfloat16 a last digit is larger.
-TOLERANCE = {"float32": 1e-5, "bfloat16": 2e-2}
+# versions, threads or machines; in half precision a last digit is larger.
+TOLERANCE = {"float32": 1e-5, "bfloat16": 2e-2, "float16": 2e-2}
 # Batches that hold suspicious rows and are computed again, whatever the sample.
 SUSPICIOUS = 2
 
