@@ -96,7 +96,7 @@ def stream_rdms(
         Folder for a file ``MODULE.npz`` each, written as soon as its RDM is there; of several
         networks ``NETWORK/MODULE.npz``. None keeps the RDMs in memory.
     **options
-        Of `iterate_rdms`: ``dissimilarity``, ``reduction``, ``project``, ``memory``, ….
+        Of `iterate_rdms`: ``dissimilarity``, ``reduction``, ``project``, ``decode``, ``memory``, ….
 
     Returns
     -------
@@ -165,6 +165,7 @@ def iterate_rdms(
     seed: int = 0,
     exact: bool = False,
     precision: str = "float32",
+    decode: str | None = None,
     progress: bool | None = None,
     check: Any = None,
     **options: Any,
@@ -178,7 +179,7 @@ def iterate_rdms(
     dissimilarity : str
         ``"correlation"``, ``"cosine"``, ``"euclidean"``, ``"squared_euclidean"`` or
         ``"gaussian"``: those that need no more than two blocks of rows at a time.
-    reduction, batch_size, seed, exact, precision, progress
+    reduction, batch_size, seed, exact, precision, decode, progress
         As in `extract_features`.
     project : int or dict of pattern to int, optional
         Number of features that a sparse random projection leaves; for correlations each row is
@@ -189,7 +190,8 @@ def iterate_rdms(
         Bytes, or ``"2GB"``: the budget beyond networks and a batch. Half of what is free by
         default.
     scratch : path, optional
-        Folder on a disk for rows that the memory does not hold. The system's by default.
+        Folder on a disk for rows that the memory does not hold. The system's by default. One that
+        is made for it is removed again.
     check : callable, optional
         Is given all plans before the work begins, and may raise.
     **options
@@ -218,7 +220,7 @@ def iterate_rdms(
     works = [
         projected(
             plan(network, stimuli, wanted, reduction=reduction,
-                 batch_size=batch_size, seed=seed, exact=exact, precision=precision),
+                 batch_size=batch_size, seed=seed, exact=exact, precision=precision, decode=decode),
             project, dissimilarity,
         )
         for network, wanted in zip(networks, _modules_of(networks, modules), strict=True)

@@ -75,6 +75,21 @@ def test_modules_that_fail_are_named_at_the_end(run: Run, place: Path) -> None:
     assert "The RDMs of 1 module are not defined" in said and "black.png" in said
 
 
+def test_fast_decoding(run: Run, place: Path) -> None:
+    result = run("rdm", NET, "images", "-m", "output", "--random", "-o", "fast.npz",
+                 "--decode", "fast")  # fmt: skip
+    assert result.code == 0, result.err
+    found = tv.load_rdm("fast.npz")
+    network = tv.load_model(NET, False, seed=0)
+    wanted = tv.stream_rdms(network, "images", "output", decode="fast")["output"]
+    np.testing.assert_array_equal(found.dissimilarities, wanted.dissimilarities)
+    assert found.provenance["preprocessing"]["decode"] == "fast"
+    unknown = run("rdm", NET, "images", "-m", "output", "--random", "--decode", "quick")
+    assert unknown.code == 2 and "Nearest: " in unknown.err
+    stored = run("rdm", "out", "--decode", "fast")
+    assert "--decode: only with a network and images" in " ".join(stored.err.split())
+
+
 def test_mistakes_are_explained(run: Run, place: Path) -> None:
     def refused(*words: str) -> str:
         result = run("rdm", *words)

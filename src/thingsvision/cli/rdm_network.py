@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from . import choices
 from .output import results_alone
 from .rdm_files import check_target, network_targets
 from .values import read_count, read_device, read_projections, read_reductions, read_size
-from .verb import read_rows, require_name
+from .verb import one_of, read_rows, require_name
 
 if TYPE_CHECKING:
     from ..planning import Plan
@@ -87,6 +88,12 @@ OPTIONS: dict[str, Callable[..., Any]] = {
     ),
     "crop": click.option(
         "--crop", callback=read_size, metavar="N", help="Pixels of the centre crop, or none."
+    ),
+    "decode": click.option(
+        "--decode",
+        metavar="WAY",
+        callback=one_of("way to decode", choices.decoders),
+        help="exact, or fast for an approximation that decodes JPEGs no larger than is needed.",
     ),
     "batch_size": click.option(
         "--batch-size",
@@ -223,7 +230,7 @@ def stream(
         files.extend(network_targets("--out", out, networks, addresses))
         plots.extend(network_targets("--plot", plot, networks, addresses))
 
-    kept = ("reduction", "project", "seed", "batch_size", "memory", "scratch")
+    kept = ("reduction", "project", "seed", "decode", "batch_size", "memory", "scratch")
     passed: dict[str, Any] = {key: options[key] for key in kept} | given
     if bandwidth is not None:
         passed["bandwidth"] = bandwidth
