@@ -85,7 +85,7 @@ def test_fast_decoding(run: Run, place: Path) -> None:
     np.testing.assert_array_equal(found.dissimilarities, wanted.dissimilarities)
     assert found.provenance["preprocessing"]["decode"] == "fast"
     unknown = run("rdm", NET, "images", "-m", "output", "--random", "--decode", "quick")
-    assert unknown.code == 2 and "Nearest: " in unknown.err
+    assert unknown.code == 2 and "no way to decode 'quick'" in unknown.err
     stored = run("rdm", "out", "--decode", "fast")
     assert "--decode: only with a network and images" in " ".join(stored.err.split())
 

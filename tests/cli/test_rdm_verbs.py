@@ -90,17 +90,20 @@ def test_an_unknown_module_names_the_nearest(run: Run, features: Path) -> None:
     assert "Nearest: features.3" in result.err
 
 
-def test_an_unknown_module_says_how_to_list_all(run: Run, features: Path) -> None:
-    result = run("rdm", "out", "-m", "nope")
+def test_an_unknown_module_says_how_to_list_all(run: Run, place: Path) -> None:
+    run("extract", "torchvision/squeezenet1_1", "images", "-m", "features.?", "-o", "out",
+        "--random")  # fmt: skip
+    names = list(tv.open_features("out"))
+    result = run("rdm", "out", "-m", "features.33")
     said = " ".join(result.err.split())
-    assert said.startswith("Error: There is no module 'nope'. Nearest: features.1")
-    assert said.endswith(f"There are {len(tv.open_features('out')) - 5} more; all are listed by: "
-                         "thingsvision modules out")  # fmt: skip
+    assert said.startswith("Error: There is no module 'features.33'. Nearest: features.3, ")
+    assert said.endswith(
+        f"There are {len(names) - 5} more; all are listed by: thingsvision modules out"
+    )
     command = said.partition("listed by: thingsvision ")[2].split()
-    listed = json.loads(run(*command, "--json").out)
-    assert [row["module"] for row in listed] == list(tv.open_features("out"))
-    few = json.loads(run(*command, "features.3", "--json").out)
-    assert [(row["module"], row["shape"][0]) for row in few] == [("features.3", 6)]
+    assert [row["module"] for row in json.loads(run(*command, "--json").out)] == names
+    (row,) = json.loads(run(*command, "features.3", "--json").out)
+    assert (row["module"], row["shape"][0]) == ("features.3", 6)
     assert "Nearest: features.3" in run(*command, "features.33").err
 
 

@@ -41,6 +41,9 @@ def test_a_folder_without_features(stores: Path) -> None:
 
 def test_a_file(stores: Path) -> None:
     assert "is a file, not a folder of features. Beside it" in said(stores / "notes.txt")
+    (stores / "alexnet" / "fc.npy").touch()
+    within = said(stores / "alexnet" / "fc.npy")
+    assert f"is a file, not a folder of features. {str(stores / 'alexnet')!r}, around" in within
 
 
 def test_nothing_is_there(tmp_path: Path) -> None:

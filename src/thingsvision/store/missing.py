@@ -41,6 +41,8 @@ def near_features(folder: Path) -> str:
 
     The likest come first; a sentence with a space before it.
     """
+    if (folder.parent / META).is_file():
+        return f" {str(folder.parent)!r}, around it, is one."
     for where, around in (("In it", folder), ("Beside it", folder.parent)):
         found = [file.parent.name for file in around.glob(f"*/{META}")]
         if found:
