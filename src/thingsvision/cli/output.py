@@ -48,7 +48,7 @@ def say(text: str) -> None:
 
 
 def show_findings(lines: Sequence[str]) -> None:
-    """Print sentences as results, wrapped to the terminal; what follows a first line is indented."""
+    """Print sentences as results, wrapped to the terminal, from the second line on indented."""
     for line in lines:
         click.echo(wrapped(line, terminal_width(), hanging=GAP))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -217,11 +218,11 @@ def labels(path: Path, ids: Sequence[str]) -> dict[str, list[str]]:
         If there is no such table, or it lacks a column or a stimulus.
     """
     from ..errors import InvalidArgument, listing
+    from ..text_files import read_text
 
-    if not path.is_file():
-        raise InvalidArgument(f"There is no file {path} for --repeats.")
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        table = {row.get("id"): row for row in csv.DictReader(file)}
+    next_step = "It is a CSV table with the columns id and condition."
+    lines = io.StringIO(read_text(path, "table of --repeats", next_step), newline="")
+    table = {row.get("id"): row for row in csv.DictReader(lines)}
     columns = list(next(iter(table.values()), {}))
     if not {"id", "condition"} <= set(columns):
         raise InvalidArgument(

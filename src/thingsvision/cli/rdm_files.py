@@ -48,6 +48,11 @@ def check_target(option: str, path: str | None, n_networks: int = 1) -> None:
     if path is None:
         return
     target = Path(path).expanduser()
+    if file := next((one for one in target.parents if one.is_file()), None):
+        raise InvalidArgument(
+            f"{option} {path} would lie in {str(file)!r}, which is a file. Give another place; "
+            "folders are made where there are none."
+        )
     if is_one_file(path):
         if n_networks > 1:
             raise InvalidArgument(

@@ -10,7 +10,7 @@ import click
 from .interrupted import goes_on
 from .output import results_alone, say, show_table, shown_path
 from .values import read_count, read_device
-from .verb import AFTER_INTERRUPT, Verb, table_options
+from .verb import AFTER_INTERRUPT, Verb, read_folder, table_options
 
 if TYPE_CHECKING:
     from ..report import ReferenceSet
@@ -160,7 +160,13 @@ def of_measures(references: dict[str, str | None], measures: dict[str, str]) -> 
     help="cpu, cuda, cuda:1, mps.",
 )
 @click.option(
-    "-o", "--out", required=True, type=click.Path(), metavar="DIR", help="Folder to write to."
+    "-o",
+    "--out",
+    required=True,
+    type=click.Path(),
+    callback=read_folder,
+    metavar="DIR",
+    help="Folder to write to.",
 )
 @table_options
 @click.pass_context

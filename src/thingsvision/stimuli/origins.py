@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import StimulusError
+from ..provenance import digest
 from .folders import nfc
 from .hdf5_images import Hdf5Image
-from ..provenance import digest
 from .loading import load_stimuli
 from .stimulus_set import Source, StimulusSet
 from .texts import load_texts

@@ -23,10 +23,11 @@ from ..errors import (
     nearest,
     several,
 )
-from .folders import is_unicode, nfc
-from .hdf5_images import Hdf5Image
 from ..images import MAX_PIXELS, Suffices, probe_image, read_image
 from ..provenance import digest, digest_items
+from ..text_files import reason_of
+from .folders import is_unicode, nfc
+from .hdf5_images import Hdf5Image
 
 # How many names an error shows before it counts the rest.
 SHOWN = 100
@@ -207,7 +208,9 @@ class StimulusSet:
             try:
                 return digest(source.read_bytes())
             except OSError as error:
-                raise ImageError(f"The image {str(source)!r} cannot be read: {error}.") from error
+                raise ImageError(
+                    f"The image {str(source)!r} cannot be read: {reason_of(error)}."
+                ) from error
         if isinstance(source, str):
             return digest(source.encode())
         return _digest_of(source.read() if isinstance(source, Hdf5Image) else source)

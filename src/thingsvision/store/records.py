@@ -28,6 +28,7 @@ from typing import Any
 from ..errors import StoreError
 from ..provenance import digest_items, plain
 from ..stimuli import StimulusSet
+from ..text_files import reason_of
 from .disk import sync
 from .failures import Failure, read_spelled, spelled
 from .remote import LOOK, is_remote
@@ -59,11 +60,12 @@ def read_meta(folder: Path) -> dict[str, Any]:
     except OSError as error:
         look = LOOK if is_remote(folder) else "Allow yourself to read it, or give another folder"
         raise StoreError(
-            f"{META} in {str(folder)!r} cannot be read: {error.strerror or error}. {look}."
+            f"{META} in {str(folder)!r} cannot be read: {reason_of(error)}. {look}."
         ) from error
     except ValueError as error:
         raise StoreError(
-            f"{META} in {str(folder)!r} is not JSON, as thingsvision writes it ({error}). {MEND}"
+            f"{META} in {str(folder)!r} is not JSON, as thingsvision writes it "
+            f"({reason_of(error)}). {MEND}"
         ) from error
     if not isinstance(meta, dict) or not {"status", "request", "format"} <= set(meta):
         raise StoreError(
@@ -238,8 +240,9 @@ def read_stimuli(folder: Path) -> list[dict[str, str]]:
             f"{STIMULI} in {str(folder)!r} is missing: it says which row is which stimulus. {MEND}"
         ) from error
     except (OSError, csv.Error, UnicodeDecodeError) as error:
-        why = getattr(error, "strerror", None) or error
-        raise StoreError(f"{STIMULI} in {str(folder)!r} cannot be read: {why}. {MEND}") from error
+        raise StoreError(
+            f"{STIMULI} in {str(folder)!r} cannot be read: {reason_of(error)}. {MEND}"
+        ) from error
     if any(None in row.values() or not {"id", "target", "digest"} <= set(row) for row in rows):
         raise StoreError(f"{STIMULI} in {str(folder)!r} is not as thingsvision wrote it. {MEND}")
     return rows

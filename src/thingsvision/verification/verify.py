@@ -12,16 +12,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .checks import OK, UNCHECKED, WRONG, Check, check_numbers, check_sums
 from ..errors import InvalidArgument, StimulusError, StoreError, ThingsvisionError, counted, listing
 from ..features import FeatureSet
-from ..stimuli.origins import find_again
 from ..provenance import differences, digest, digest_items, plain, versions
-from .recomputation import plan_again, recompute, reload_network, with_recorded_preprocessing
+from ..stimuli.origins import find_again
 from ..stimuli.stimulus_set import StimulusSet
 from ..store import location, make_store, read_meta
 from ..store.records import NAMES, digests_of, read_stimuli
 from ..zoo import Network
+from .checks import OK, UNCHECKED, WRONG, Check, check_numbers, check_sums
+from .recomputation import plan_again, recompute, reload_network, with_recorded_preprocessing
 
 # Largest difference, relative to a module's largest magnitude, between runs of one network on other
 # versions, threads or machines; in half precision a last digit is larger.
@@ -145,7 +145,10 @@ def _check_ids(folder: Path, meta: Mapping[str, Any], rows: list[dict[str, str]]
         problems.append("the ids are not those that features were asked for")
     file = folder / NAMES
     lines = [name.replace("\r", "\\r").replace("\n", "\\n") for name in ids]
-    if not file.is_file() or file.read_text(encoding="utf-8").split("\n")[:-1] != lines:
+    if (
+        not file.is_file()
+        or file.read_text(encoding="utf-8", errors="replace").split("\n")[:-1] != lines
+    ):
         problems.append(f"{NAMES} does not name the rows")
     content = meta["provenance"].get("stimuli", {}).get("content")
     if content and content != digest_items(digests_of(rows)):
