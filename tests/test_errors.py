@@ -53,6 +53,17 @@ def test_unknown_names_what_was_received_and_what_is_allowed() -> None:
     assert str(unknown("format", None, [])) == "There is no format None. There are none."
 
 
+def test_unknown_counts_what_it_does_not_show() -> None:
+    error = unknown("module", "fc.x", [f"fc.{n}" for n in range(9)], listed_by="list(features)")
+    assert str(error) == (
+        "There is no module 'fc.x'. Nearest: fc.0, fc.1, fc.2, fc.3, fc.4. There are 4 more; all "
+        "are listed by: list(features)"
+    )
+    assert str(unknown("module", "x", ["fc"], listed_by="list(features)")) == (
+        "There is no module 'x'. Nearest: fc."
+    )
+
+
 def test_no_module_defines_errors_of_its_own() -> None:
     package = Path(errors.__file__).parent
     for path in package.rglob("*.py"):

@@ -61,7 +61,7 @@ def test_the_same_as_from_features(
             np.testing.assert_array_equal(pairs, wanted.dissimilarities)
         else:  # float32 products over other blocks
             np.testing.assert_allclose(pairs, wanted.dissimilarities, rtol=2e-6, atol=2e-6)
-    assert not list((tmp_path / "scratch").iterdir())
+    assert not (tmp_path / "scratch").exists()
 
 
 def test_without_a_folder_they_stay_in_memory(images: np.ndarray) -> None:
@@ -252,7 +252,7 @@ def test_an_end_in_the_middle_keeps_what_is_written_and_no_scratch(
     coming = iterate_rdms([toy_network()], images, MODULES, memory="20KB", scratch=place)
     assert next(coming).module == "thin"
     coming.close()
-    assert not list(place.iterdir())
+    assert not place.exists()
 
 
 KILLED = """
@@ -286,6 +286,22 @@ def test_nothing_is_left_in_scratch_after_a_kill(tmp_path: Path) -> None:
     assert done.stdout == "stopped\n" and done.returncode == -signal.SIGKILL, done.stderr
     assert not list((tmp_path / "scratch").iterdir())
     assert [path.name for path in (tmp_path / "rdms").iterdir()] == ["thin.npz"]
+
+
+def test_fast_decoding_is_that_of_extraction(tmp_path: Path) -> None:
+    for number in range(3):
+        pixels = np.random.default_rng(number).integers(0, 255, (90, 120, 3), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{number}.jpg")
+    network = toy_network().preprocessed(resize=12, crop=(8, 6))
+    exact = stream_rdms(network, tmp_path, "fc")["fc"]
+    fast = stream_rdms(network, tmp_path, "fc", decode="fast")["fc"]
+    wanted = compute_rdm(extract_features(network, tmp_path, "fc", decode="fast")["fc"])
+    np.testing.assert_array_equal(fast.dissimilarities, wanted.dissimilarities)
+    assert dict(fast.provenance) == dict(wanted.provenance)
+    assert fast.provenance["preprocessing"]["decode"] == "fast"
+    assert not np.array_equal(fast.dissimilarities, exact.dissimilarities)
+    with pytest.raises(InvalidArgument, match="way to decode.*fast"):
+        stream_rdms(network, tmp_path, "fc", decode="quick")
 
 
 def test_texts_and_stimuli_are_taken_as_in_extraction(images: np.ndarray) -> None:

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import softmax
 
 from .errors import InvalidArgument, counted
+from .text_files import read_text
 
 # A line of a class file: a number and a synset, if wanted, before the name, if wanted in quotes.
 _LINE = re.compile(r"""^\{?\s*(?:\d+\s*:\s*)?(?P<quote>['"]?)(?P<name>.+?)(?P=quote),?\s*\}?$""")
@@ -70,12 +71,9 @@ def read_classes(path: str | os.PathLike[str]) -> list[str]:
     ['tench, Tinca tinca', 'goldfish']
     """
     file = Path(path).expanduser()
-    if not file.is_file():
-        raise InvalidArgument(
-            f"There is no file of classes {str(path)!r}; give a text file with one class a line, "
-            "in the order of the network's output."
-        )
-    lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
+    next_step = "Give a text file with one class a line, in the order of the network's output."
+    text = read_text(file, "file of classes", next_step)
+    lines = [line.strip() for line in text.splitlines()]
     matches = [_LINE.match(line) for line in lines if line.strip("{} ")]
     return [match["name"].strip() for match in matches if match]
 

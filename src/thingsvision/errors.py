@@ -154,7 +154,9 @@ def several(names: Sequence[str], example: str) -> Sequence[str]:
     return names
 
 
-def unknown(what: str, name: str, choices: Iterable[str], next_step: str = "") -> UnknownName:
+def unknown(
+    what: str, name: str, choices: Iterable[str], next_step: str = "", listed_by: str = ""
+) -> UnknownName:
     """Make the error for a name that nothing answers to.
 
     Parameters
@@ -167,6 +169,8 @@ def unknown(what: str, name: str, choices: Iterable[str], next_step: str = "") -
         What is allowed; the nearest are shown.
     next_step : str
         A sentence that says what to do.
+    listed_by : str
+        A call or a command that lists all choices; told where some are not shown, and how many.
 
     Returns
     -------
@@ -178,6 +182,9 @@ def unknown(what: str, name: str, choices: Iterable[str], next_step: str = "") -
     >>> print(unknown("format", "npz", ["npy", "hdf5"]))
     There is no format 'npz'. Nearest: npy, hdf5.
     """
+    choices = list(choices)
     allowed = nearest(name, choices)
     hint = f" Nearest: {', '.join(allowed)}." if allowed else " There are none."
+    if listed_by and (more := len(choices) - len(allowed)):
+        hint += f" There are {more} more; all are listed by: {listed_by}"
     return UnknownName(f"There is no {what} {name!r}.{hint} {next_step}".rstrip())

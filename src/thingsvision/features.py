@@ -158,7 +158,7 @@ class FeatureSet(FeatureSetInterop, Mapping[str, Features]):
 
     def __getitem__(self, module: str) -> Features:
         if module not in self._features:
-            raise unknown("module", module, self._features, "These features hold no other.")
+            raise unknown("module", module, self._features, listed_by="list(features)")
         return self._features[module]
 
     def __iter__(self) -> Iterator[str]:

@@ -36,6 +36,7 @@ from .rsa.pairs_file import PairsPlace
 from .rsa.rdm import RDM, compute_rdm
 from .rsa.rdm_set import RDMSet, save_whole
 from .stimuli import StimulusSet, load_stimuli
+from .store.disk import without_empty_folders
 from .store.naming import file_names
 from .store.scratch import Room, ScratchStore
 from .zoo import Network
@@ -95,7 +96,7 @@ def stream_rdms(
         Folder for a file ``MODULE.npz`` each, written as soon as its RDM is there; of several
         networks ``NETWORK/MODULE.npz``. None keeps the RDMs in memory.
     **options
-        Of `iterate_rdms`: ``dissimilarity``, ``reduction``, ``project``, ``memory``, ….
+        Of `iterate_rdms`: ``dissimilarity``, ``reduction``, ``project``, ``decode``, ``memory``, ….
 
     Returns
     -------
@@ -164,6 +165,7 @@ def iterate_rdms(
     seed: int = 0,
     exact: bool = False,
     precision: str = "float32",
+    decode: str | None = None,
     progress: bool | None = None,
     check: Any = None,
     **options: Any,
@@ -177,7 +179,7 @@ def iterate_rdms(
     dissimilarity : str
         ``"correlation"``, ``"cosine"``, ``"euclidean"``, ``"squared_euclidean"`` or
         ``"gaussian"``: those that need no more than two blocks of rows at a time.
-    reduction, batch_size, seed, exact, precision, progress
+    reduction, batch_size, seed, exact, precision, decode, progress
         As in `extract_features`.
     project : int or dict of pattern to int, optional
         Number of features that a sparse random projection leaves; for correlations each row is
@@ -188,7 +190,8 @@ def iterate_rdms(
         Bytes, or ``"2GB"``: the budget beyond networks and a batch. Half of what is free by
         default.
     scratch : path, optional
-        Folder on a disk for rows that the memory does not hold. The system's by default.
+        Folder on a disk for rows that the memory does not hold. The system's by default. One that
+        is made for it is removed again.
     check : callable, optional
         Is given all plans before the work begins, and may raise.
     **options
@@ -214,11 +217,10 @@ def iterate_rdms(
     budget = read_memory(memory)
     _check(networks, stimuli, dissimilarity, nan, options)
     folder = Path(tempfile.gettempdir() if scratch is None else scratch).expanduser()
-    folder.mkdir(parents=True, exist_ok=True)
     works = [
         projected(
             plan(network, stimuli, wanted, reduction=reduction,
-                 batch_size=batch_size, seed=seed, exact=exact, precision=precision),
+                 batch_size=batch_size, seed=seed, exact=exact, precision=precision, decode=decode),
             project, dissimilarity,
         )
         for network, wanted in zip(networks, _modules_of(networks, modules), strict=True)
@@ -227,6 +229,8 @@ def iterate_rdms(
         check([one.work for one in works])
     for numbers in _alike([one.work for one in works]):
         with ExitStack() as stack:
+            stack.enter_context(without_empty_folders(folder))
+            folder.mkdir(parents=True, exist_ok=True)
             room = Room(budget // 2)
             sinks = [
                 stack.enter_context(closing(ScratchStore(room, folder, not drop_failed)))

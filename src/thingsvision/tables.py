@@ -10,6 +10,7 @@ from collections import Counter
 from pathlib import Path
 
 from .errors import StimulusError, counted, listing
+from .text_files import read_text
 
 # What a column holds -> how it may be headed, in any case of letters.
 COLUMNS = {
@@ -19,6 +20,8 @@ COLUMNS = {
     "class": ("class",),
 }
 SHOWN = 100
+ONE_A_LINE = "Give a text file with one entry on each line."
+TABLE = "Give a CSV table with a column {0!r} of {1}."
 
 
 def read_lines(path: str | os.PathLike[str]) -> list[str]:
@@ -30,7 +33,7 @@ def read_lines(path: str | os.PathLike[str]) -> list[str]:
         If the file cannot be read.
     """
     # Not splitlines(), which also breaks at characters that names may hold.
-    lines = re.split(r"\r\n|\r|\n", _text(Path(path).expanduser()))
+    lines = re.split(r"\r\n|\r|\n", read_text(path, "list", ONE_A_LINE, StimulusError))
     return [line for line in lines if line.strip()]
 
 
@@ -62,7 +65,7 @@ def read_table(path: Path, content: str = "path") -> dict[str, list[str]]:
         If the file cannot be read, has no column of the content or two, a row has more cells than
         the first line, or cells are empty.
     """
-    text = _text(path)
+    text = read_text(path, "list", TABLE.format(content, CONTENTS[content]), StimulusError)
     separator = max(",\t;", key=re.split(r"[\r\n]", text, maxsplit=1)[0].count)
     reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator)
     try:
@@ -111,13 +114,3 @@ def read_table(path: Path, content: str = "path") -> dict[str, list[str]]:
             f"{CONTENTS[content]}."
         )
     return columns
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise StimulusError(f"The list {str(path)!r} cannot be read: {error}.") from error
-    except UnicodeDecodeError as error:
-        message = f"The list {str(path)!r} is no UTF-8 text; save it as UTF-8."
-        raise StimulusError(message) from error

@@ -75,6 +75,21 @@ def test_modules_that_fail_are_named_at_the_end(run: Run, place: Path) -> None:
     assert "The RDMs of 1 module are not defined" in said and "black.png" in said
 
 
+def test_fast_decoding(run: Run, place: Path) -> None:
+    result = run("rdm", NET, "images", "-m", "output", "--random", "-o", "fast.npz",
+                 "--decode", "fast")  # fmt: skip
+    assert result.code == 0, result.err
+    found = tv.load_rdm("fast.npz")
+    network = tv.load_model(NET, False, seed=0)
+    wanted = tv.stream_rdms(network, "images", "output", decode="fast")["output"]
+    np.testing.assert_array_equal(found.dissimilarities, wanted.dissimilarities)
+    assert found.provenance["preprocessing"]["decode"] == "fast"
+    unknown = run("rdm", NET, "images", "-m", "output", "--random", "--decode", "quick")
+    assert unknown.code == 2 and "no way to decode 'quick'" in unknown.err
+    stored = run("rdm", "out", "--decode", "fast")
+    assert "--decode: only with a network and images" in " ".join(stored.err.split())
+
+
 def test_mistakes_are_explained(run: Run, place: Path) -> None:
     def refused(*words: str) -> str:
         result = run("rdm", *words)
@@ -94,3 +109,35 @@ def test_mistakes_are_explained(run: Run, place: Path) -> None:
     assert "is one file, for 2 networks" in refused(
         NET, "images", "-m", "features.3", "--random", "--model", NET, "-o", "one.npz"
     )
+
+
+def test_a_refused_command_leaves_nothing_behind(
+    run: Run, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = sorted(place.rglob("*"))
+    words = ("rdm", NET, "images", "--random", "-o", "new/rdms", "--scratch", "scratch/here")
+    several = run(*words, "-m", "features.*", "--plot", "one.png")
+    assert several.code == 1 and "--plot one.png is one file, for" in several.err
+    unknown = run(*words, "-m", "features.3", "--plot", "one.xyz")
+    assert unknown.code == 1 and "cannot be written as 'xyz'" in unknown.err
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("thingsvision.store.scratch.reserve", full)
+    no_room = run(*words, "-m", "features.3", "--memory", "1KB")
+    assert no_room.code == 1 and "there is no room" in " ".join(no_room.err.split())
+    assert sorted(place.rglob("*")) == before
+
+
+def test_files_are_checked_before_networks_are_loaded(
+    run: Run, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(*_: object, **__: object) -> None:
+        raise AssertionError("the network was loaded")
+
+    monkeypatch.setattr("thingsvision.zoo.load_model", load)
+    two = run("rdm", NET, "images", "-m", "features.3", "--model", NET, "-o", "one.npz")
+    assert "is one file, for 2 networks" in " ".join(two.err.split())
+    unknown = run("rdm", NET, "images", "-m", "features.3", "-o", "one.xyz")
+    assert "There is no RDM file format '.xyz'" in " ".join(unknown.err.split())

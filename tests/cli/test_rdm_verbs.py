@@ -50,6 +50,32 @@ def test_several_modules_to_one_file_are_refused(run: Run, features: Path) -> No
     assert "give a folder" in " ".join(result.err.split())
 
 
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["-o", "rdms", "--plot", "one.png"], "--plot one.png is one file, for"),
+        (["-o", "new/rdms", "--plot", "figures/", "--dissimilarity", "nope"], "no dissimilarity"),
+        (["-m", "features.3", "-o", "rdms/", "--plot", "one.xyz"], "cannot be written as 'xyz'"),
+        (["-m", "features.3", "-o", "rdms/one.xyz"], "There is no RDM file format '.xyz'"),
+        (["-m", "features.3", "-o", "rdms/", "--plot", "a.png", "--images", "none"], "none"),
+    ],
+)
+def test_a_refused_command_leaves_nothing_behind(
+    run: Run, features: Path, place: Path, args: list[str], words: str
+) -> None:
+    before = sorted(place.rglob("*"))
+    result = run("rdm", "out", *args)
+    assert (result.code, result.out) == (1, "")
+    assert words in " ".join(result.err.split())
+    assert sorted(place.rglob("*")) == before
+
+
+def test_an_empty_folder_that_was_there_stays(run: Run, features: Path, place: Path) -> None:
+    (place / "rdms").mkdir()
+    assert run("rdm", "out", "-o", "rdms", "--dissimilarity", "nope").code == 1
+    assert (place / "rdms").is_dir()
+
+
 def test_a_figure_with_photographs(run: Run, features: Path) -> None:
     plain = run("rdm", "out", "-m", "features.3", "--plot", "plain.png")
     with_photos = run("rdm", "out", "-m", "features.3", "--plot", "a.png", "--images", "images")
@@ -62,6 +88,23 @@ def test_an_unknown_module_names_the_nearest(run: Run, features: Path) -> None:
     result = run("rdm", "out", "-m", "features.33")
     assert result.code == 1
     assert "Nearest: features.3" in result.err
+
+
+def test_an_unknown_module_says_how_to_list_all(run: Run, place: Path) -> None:
+    run("extract", "torchvision/squeezenet1_1", "images", "-m", "features.?", "-o", "out",
+        "--random")  # fmt: skip
+    names = list(tv.open_features("out"))
+    result = run("rdm", "out", "-m", "features.33")
+    said = " ".join(result.err.split())
+    assert said.startswith("Error: There is no module 'features.33'. Nearest: features.3, ")
+    assert said.endswith(
+        f"There are {len(names) - 5} more; all are listed by: thingsvision modules out"
+    )
+    command = said.partition("listed by: thingsvision ")[2].split()
+    assert [row["module"] for row in json.loads(run(*command, "--json").out)] == names
+    (row,) = json.loads(run(*command, "features.3", "--json").out)
+    assert (row["module"], row["shape"][0]) == ("features.3", 6)
+    assert "Nearest: features.3" in run(*command, "features.33").err
 
 
 def test_comparison_joins_by_id(run: Run, rdms: list[RDM]) -> None:

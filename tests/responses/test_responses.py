@@ -77,7 +77,7 @@ def test_the_noise_ceiling_is_the_root_of_the_reliability(betas):
         ({"ids": IDS, "axes": ("stimulus", "stimulus")}, "does not describe"),
         ({"ids": IDS, "mask": np.ones(6)}, r"mask has shape \(6,\).*7 targets"),
         ({"ids": IDS, "mask": np.zeros(7)}, "zero everywhere"),
-        ({"ids": "a.jpg"}, "no file a.jpg to read ids"),
+        ({"ids": "a.jpg"}, "no list of ids 'a.jpg'"),
     ],
 )
 def test_what_does_not_fit_is_refused(betas, arguments, reason):

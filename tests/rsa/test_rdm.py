@@ -303,7 +303,7 @@ def test_ids_come_from_the_caller_or_a_file(rdm, tmp_path):
     assert load_rdm(saved, ids=IDS).ids == IDS
     with pytest.raises(InvalidArgument, match="names its stimuli itself"):
         load_rdm(saved, ids=IDS[::-1])
-    with pytest.raises(InvalidArgument, match=r"no file .*nowhere.txt"):
+    with pytest.raises(InvalidArgument, match=r"no list of ids .*nowhere.txt"):
         load_rdm(tmp_path / "bare.npy", ids=tmp_path / "nowhere.txt")
 
 

@@ -211,7 +211,7 @@ def test_files_that_are_gone_or_cut(folder: Path) -> None:
     assert not verify(folder).is_right
     (folder / "fc.npy").unlink()
     assert "missing or damaged" in says(verify(folder), "files")
-    with pytest.raises(StoreError, match="no folder of features"):
+    with pytest.raises(StoreError, match="There is no folder"):
         verify(folder / "none")
 
 

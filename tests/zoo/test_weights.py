@@ -204,7 +204,7 @@ def test_broken_files(tmp_path, state, spoil, suffix):
 def test_missing_file_and_files_of_something_else(tmp_path):
     with pytest.raises(WeightsError, match="There is no weights file"):
         read_weights(tmp_path / "nowhere.pth")
-    with pytest.raises(WeightsError, match="There is no weights file"):
+    with pytest.raises(WeightsError, match="is a folder, not a weights file"):
         read_weights(tmp_path)
     for content, named in [({"epoch": 3, "lr": 0.1}, "epoch, lr"), ([1], "list")]:
         torch.save(content, tmp_path / "other.pth")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from .interrupted import goes_on
 from .output import show_features
 from .verb import AFTER_INTERRUPT, Verb, read_folder, table_options
 
@@ -37,8 +38,8 @@ def convert(
     from ..store import location
     from ..store.convert import convert_features
 
-    ctx.meta[AFTER_INTERRUPT] = "Run the same command again, and it goes on from there."
     source = location(folder)
     target = location(out) if out else source.with_name(f"{source.resolve().name}-{format}")
+    ctx.meta[AFTER_INTERRUPT] = goes_on(str(target))
     features = convert_features(source, target, format)
     show_features(features, target, style)

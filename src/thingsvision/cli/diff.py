@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from .output import say, show_table
+from .output import say, show_findings, show_table
 from .verb import Verb, table_options
 
 # Exit code where they differ, as that of diff.
@@ -36,7 +36,7 @@ def diff(ctx: click.Context, a: str, b: str, style: str | None) -> None:
         for item in found.findings
     ]
     if style is None:
-        click.echo(str(found))
+        show_findings(str(found).splitlines())
     else:
         show_table(rows, style, columns=list(rows[0]))
     if not found.agree:

@@ -10,8 +10,9 @@ import click
 
 from ..errors import counted
 from . import choices
+from .interrupted import goes_on
 from .modules import surveyed
-from .output import GOES_ON, results_alone, say, show_features
+from .output import results_alone, say, show_features
 from .plan_shown import show_plan
 from .values import (
     read_batch_size,
@@ -233,7 +234,7 @@ def extract(
     exit code 3; once they are mended, the same command computes their batches.
     """
     if not dry_run:
-        ctx.meta[AFTER_INTERRUPT] = GOES_ON
+        ctx.meta[AFTER_INTERRUPT] = goes_on(out)
     if Path(name).is_dir() and not Path(images).expanduser().exists():
         raise click.UsageError(
             f"There is no folder or file {images!r}, but {name!r} is a folder. The network comes "

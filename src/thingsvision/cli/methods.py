@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import click
 
+from .output import is_terminal, show_findings
 from .verb import Verb
 
 
 @click.command(cls=Verb, examples=("thingsvision methods out",))
 @click.argument("folder", metavar="DIR")
 def methods(folder: str) -> None:
-    """Write the methods paragraph of features, with references."""
+    """Write the methods paragraph of features, with references.
+
+    In a terminal it is wrapped; in a file or a pipe the paragraph, and each reference, is one line.
+    """
     from ..description import describe_methods
 
-    click.echo(describe_methods(folder))
+    text = describe_methods(folder)
+    if is_terminal():
+        show_findings(text.splitlines())
+    else:
+        click.echo(text)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from .output import results_alone, say, shape_text, show_table
+from .output import results_alone, say, shape_text, show_features, show_table
 from .verb import Verb, table_options
 
 if TYPE_CHECKING:
     from ..backends.survey import Output, Survey
     from ..zoo import Network
 
+META = "meta.json"  # which a folder of features has
 NEVER = "never called"
 NO_ROWS = "no row per stimulus"
 
@@ -24,6 +26,7 @@ NO_ROWS = "no row per stimulus"
         "thingsvision modules torchvision/alexnet",
         'thingsvision modules checkpoints/efficientnet_lite0 "blocks.?"',
         "thingsvision modules networks.py:make_network",
+        "thingsvision modules out",
     ),
 )
 @click.argument("name")
@@ -34,7 +37,7 @@ def modules(name: str, pattern: str, text: bool, style: str | None) -> None:
     """List the modules of the network NAME.
 
     With their types, calls and output shapes. NAME is one of 'thingsvision models', or
-    FILE.py:FUNCTION for a network of your own.
+    FILE.py:FUNCTION for a network of your own; or a folder of features, whose modules are listed.
 
     PATTERN may hold the wildcards * and ?; put it in quotes. Shapes are for one image, without
     the axis of the stimuli; neither weights nor images are needed. A module that is called
@@ -43,11 +46,17 @@ def modules(name: str, pattern: str, text: bool, style: str | None) -> None:
     from ..errors import unknown
     from ..registry import matching
 
+    if (Path(name).expanduser() / META).is_file():
+        _show_stored(name, pattern, style)
+        return
     network, survey = surveyed(name, text=text)
     rows = list(_rows(survey))
     wanted = set(matching(pattern, [row["module"] for row in rows]))
     if not wanted:
-        raise unknown("module", pattern, [row["module"] for row in rows])
+        raise unknown(
+            "module", pattern, [row["module"] for row in rows],
+            listed_by=f"thingsvision modules {name}",
+        )  # fmt: skip
     rows = [row for row in rows if row["module"] in wanted]
     shown = [
         {**row, "shape": shape_text(row["shape"]) if row["shape"] else row["note"],
@@ -62,6 +71,20 @@ def modules(name: str, pattern: str, text: bool, style: str | None) -> None:
     )
     unit = "tokens" if text else "pixels"
     say(f"{network.name}: shapes for an input of {shape_text(network.example_size)} {unit}.")
+
+
+def _show_stored(folder: str, pattern: str, style: str | None) -> None:
+    """List the modules of stored features."""
+    from ..errors import unknown
+    from ..features import FeatureSet
+    from ..registry import matching
+    from ..store import open_features
+
+    features = open_features(folder)
+    found = matching(pattern, list(features))
+    if not found:
+        raise unknown("module", pattern, features, listed_by=f"thingsvision modules {folder}")
+    show_features(FeatureSet({name: features[name] for name in found}), folder, style)
 
 
 def surveyed(

@@ -32,6 +32,11 @@ def terminal_width() -> int:
     return shutil.get_terminal_size((WIDTH, 24)).columns
 
 
+def is_terminal() -> bool:
+    """Tell whether results go to a terminal, and not into a file or a pipe."""
+    return sys.stdout.isatty()
+
+
 def text_width() -> int:
     """Count the columns that a sentence is set in."""
     return min(terminal_width(), WIDEST_TEXT)
@@ -42,20 +47,35 @@ def say(text: str) -> None:
     click.echo(wrapped(text, text_width()), err=True)
 
 
-def wrapped(text: str, width: int) -> str:
+def show_findings(lines: Sequence[str]) -> None:
+    """Print sentences as results, wrapped to the terminal, from the second line on indented."""
+    for line in lines:
+        click.echo(wrapped(line, terminal_width(), hanging=GAP))
+
+
+def wrapped(text: str, width: int, hanging: int = 0) -> str:
     """Wrap each line of a text, keeping its own indentation, and never breaking a word.
+
+    Parameters
+    ----------
+    text : str
+        Lines.
+    width : int
+        Columns.
+    hanging : int
+        Columns by which all that follows the first line of a wrapped line is indented further.
 
     Examples
     --------
-    >>> print(wrapped("one two three", 8))
+    >>> print(wrapped("one two three", 8, hanging=2))
     one two
-    three
+      three
     """
     lines = []
     for line in text.splitlines():
         margin = " " * (len(line) - len(line.lstrip()))
         lines += textwrap.wrap(
-            line.strip(), width, initial_indent=margin, subsequent_indent=margin,
+            line.strip(), width, initial_indent=margin, subsequent_indent=margin + " " * hanging,
             break_long_words=False, break_on_hyphens=False,
         ) or [""]  # fmt: skip
     return "\n".join(lines)

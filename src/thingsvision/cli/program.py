@@ -61,7 +61,7 @@ class Program(click.Group):
                 code = FAILED
             except KeyboardInterrupt:
                 _trace(ctx)
-                say(f"Stopped. {ctx.meta.get(AFTER_INTERRUPT, '')}".rstrip())
+                say(f"Stopped. {ctx.meta.get(AFTER_INTERRUPT, str)()}".rstrip())
                 code = INTERRUPTED
             except click.UsageError as error:
                 text = wrapped(f"Error: {error.format_message()}", text_width())

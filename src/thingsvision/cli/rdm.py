@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-import os
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .output import show_table, shown_path
-from .rdm_network import AGAIN, network_options, refuse_network_options, stream
+from .rdm_files import targets
+from .rdm_network import AGAIN, NOTHING, STAY, network_options, refuse_network_options, stream
 from .verb import AFTER_INTERRUPT, Verb, table_options
 
 if TYPE_CHECKING:
     from ..features import FeatureSet
     from ..rsa.rdm import RDM
+    from ..stimuli import StimulusSet
 
 
 @click.command(
@@ -125,17 +127,22 @@ def rdm(
     """
     if images is not None and plot is None:
         raise click.UsageError("--images shows photographs in a figure; say which with --plot.")
+    from ..store.disk import without_empty_folders
+
+    made = [Path(path).expanduser() for path in (out, plot) if path is not None]
+    ctx.with_resource(without_empty_folders(*made))
     if images_of_network is not None:
         if repeats is not None or covariance is not None:
             raise click.UsageError(
                 "--repeats and --covariance need all activations at once: write them first, with "
                 "thingsvision extract … -o DIR, and give DIR."
             )
-        ctx.meta[AFTER_INTERRUPT] = AGAIN
+        written: list[Path] = []
+        ctx.meta[AFTER_INTERRUPT] = lambda: f"{STAY if written else NOTHING} {AGAIN}"
         rows, n_failed = stream(
             source, images_of_network, modules, options, dissimilarity=dissimilarity, nan=nan,
             drop_failed=drop_failed, out=out, plot=plot, photographs=images, dataset=dataset,
-            bandwidth=bandwidth,
+            bandwidth=bandwidth, written=written,
         )  # fmt: skip
         before = ["model"] if options["others"] else []
         _show(rows, style, before, ["projected"] if options["project"] else [])
@@ -146,12 +153,14 @@ def rdm(
     if dataset is not None and images is None:
         raise click.UsageError("--dataset names the images in an HDF5 file; give it as --images.")
     from ..rsa.rdm import compute_rdm
+    from ..rsa.rdm_set import save_whole
+    from ..stimuli import load_stimuli
     from ..store import open_features
 
     features = open_features(source)
-    names = _chosen(features, modules)
-    files = targets("--out", out, names, ".npz")
-    plots = targets("--plot", plot, names, ".png")
+    names = _chosen(features, modules, source)
+    files, plots = targets("--out", out, names), targets("--plot", plot, names)
+    pictures = None if images is None else load_stimuli(images, dataset=dataset)
     given: dict[str, Any] = {"bandwidth": bandwidth, "covariance": covariance}
     if repeats is not None:
         given |= labels(Path(repeats), features[names[0]].ids)
@@ -164,9 +173,9 @@ def rdm(
             features[name], dissimilarity, nan=nan, drop_failed=drop_failed, out=streamed, **given
         )
         if path is not None and streamed is None:
-            result.save(path)
+            save_whole(result, path)
         if name in plots:
-            draw(result, plots[name], images, dataset)
+            draw(result, plots[name], pictures)
         rows.append(record(result, name, path, plots.get(name)))
     _show(rows, style)
 
@@ -209,11 +218,11 @@ def labels(path: Path, ids: Sequence[str]) -> dict[str, list[str]]:
         If there is no such table, or it lacks a column or a stimulus.
     """
     from ..errors import InvalidArgument, listing
+    from ..text_files import read_text
 
-    if not path.is_file():
-        raise InvalidArgument(f"There is no file {path} for --repeats.")
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        table = {row.get("id"): row for row in csv.DictReader(file)}
+    next_step = "It is a CSV table with the columns id and condition."
+    lines = io.StringIO(read_text(path, "table of --repeats", next_step), newline="")
+    table = {row.get("id"): row for row in csv.DictReader(lines)}
     columns = list(next(iter(table.values()), {}))
     if not {"id", "condition"} <= set(columns):
         raise InvalidArgument(
@@ -232,52 +241,20 @@ def labels(path: Path, ids: Sequence[str]) -> dict[str, list[str]]:
     return found
 
 
-def targets(option: str, path: str | None, names: Sequence[str], suffix: str) -> dict[str, Path]:
-    """Find the file of each module: the one named, or one each in a folder.
-
-    Raises
-    ------
-    InvalidArgument
-        If one file is named for several modules, or a file where a folder is needed.
-    """
-    from ..errors import InvalidArgument, listing
-    from ..store.naming import file_names
-
-    if path is None:
-        return {}
-    target = Path(path).expanduser()
-    is_folder = target.is_dir() or path.endswith(("/", os.sep))
-    if target.suffix and not is_folder:
-        if len(names) > 1:
-            raise InvalidArgument(
-                f"{option} {path} is one file, for {len(names)} modules: {listing(names, 5)}. "
-                "Choose one of them with -m, or give a folder."
-            )
-        return {names[0]: target}
-    if target.is_file():
-        raise InvalidArgument(
-            f"{option} {path} is a file without a suffix. Give a name with one, such as "
-            f"{path}{suffix}, or a folder; it is made where there is none."
-        )
-    target.mkdir(parents=True, exist_ok=True)
-    return {name: target / f"{file}{suffix}" for name, file in file_names(names).items()}
-
-
-def draw(rdm: RDM, path: Path, images: str | None, dataset: str | None = None) -> None:
+def draw(rdm: RDM, path: Path, images: StimulusSet | None) -> None:
     """Draw one RDM, by class where the ids have folders, with photographs if wanted."""
     from ..plotting import plot_rdm
-    from ..stimuli import load_stimuli
 
     pictures: dict[str, Any] | None = None
     ids = rdm.ids or ()
     if images is not None:
-        stimuli = load_stimuli(images, dataset=dataset).select(ids)
-        pictures = {name: stimuli.image(row) for row, name in enumerate(stimuli.ids)}
+        chosen = images.select(ids)
+        pictures = {name: chosen.image(row) for row, name in enumerate(chosen.ids)}
     groups = [name.partition("/")[0] for name in ids] if all("/" in i for i in ids) else None
     plot_rdm(rdm, path, images=pictures, groups=groups or None, title=rdm.name or None)
 
 
-def _chosen(features: FeatureSet, patterns: Sequence[str]) -> list[str]:
+def _chosen(features: FeatureSet, patterns: Sequence[str], source: str) -> list[str]:
     """Find the modules that patterns match, in their order, each once."""
     from ..errors import unknown
     from ..registry import matching
@@ -287,6 +264,6 @@ def _chosen(features: FeatureSet, patterns: Sequence[str]) -> list[str]:
     for pattern in patterns or ["*"]:
         found = [pattern] if pattern in names else matching(pattern, names)
         if not found:
-            raise unknown("module", pattern, names, "These features hold no other.")
+            raise unknown("module", pattern, names, listed_by=f"thingsvision modules {source}")
         chosen.update(dict.fromkeys(found))
     return list(chosen)

@@ -9,18 +9,21 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from . import choices
 from .output import results_alone
+from .rdm_files import check_target, network_targets
 from .values import read_count, read_device, read_projections, read_reductions, read_size
-from .verb import read_rows, require_name
+from .verb import one_of, read_rows, require_name
 
 if TYPE_CHECKING:
     from ..planning import Plan
     from ..zoo import Network
 
+STAY = "RDMs that were written are whole and stay; nothing else is kept."
+NOTHING = "No RDM was written yet, and nothing is kept."
 AGAIN = (
-    "RDMs that were written are whole and stay; nothing else is kept. The same command begins "
-    "anew. To be able to go on, write the activations first: thingsvision extract … -o DIR, then "
-    "thingsvision rdm DIR."
+    "The same command begins anew. To be able to go on, write the activations first: thingsvision "
+    "extract … -o DIR, then thingsvision rdm DIR."
 )
 
 
@@ -85,6 +88,12 @@ OPTIONS: dict[str, Callable[..., Any]] = {
     ),
     "crop": click.option(
         "--crop", callback=read_size, metavar="N", help="Pixels of the centre crop, or none."
+    ),
+    "decode": click.option(
+        "--decode",
+        metavar="WAY",
+        callback=one_of("way to decode", choices.decoders),
+        help="exact, or fast for an approximation that decodes JPEGs no larger than is needed.",
     ),
     "batch_size": click.option(
         "--batch-size",
@@ -182,9 +191,10 @@ def stream(
     photographs: str | None,
     dataset: str | None,
     bandwidth: float | None,
+    written: list[Path],
     **given: Any,
 ) -> tuple[list[dict[str, Any]], int]:
-    """Compute, write and draw the RDMs of networks.
+    """Compute, write and draw the RDMs of networks, and add to `written` what was.
 
     Returns
     -------
@@ -194,14 +204,18 @@ def stream(
         Modules whose RDM is not defined.
     """
     from ..rsa import DISSIMILARITIES
+    from ..rsa.rdm_set import save_whole
     from ..stimuli import load_stimuli
     from ..streaming import iterate_rdms, warn_of_failed
-    from .rdm import draw, record, targets
+    from .rdm import draw, record
 
     require_name("dissimilarity", dissimilarity, DISSIMILARITIES)
+    for option, given_path in {"--out": out, "--plot": plot}.items():
+        check_target(option, given_path, 1 + len(options["others"]))
     stimuli = load_stimuli(
         images, file_names=options["file_names"], dataset=dataset, rows=options["rows"]
     )
+    pictures = None if photographs is None else load_stimuli(photographs, dataset=dataset)
     changes = {key: None if options[key] == "none" else options[key]
                for key in ("resize", "crop") if options[key] is not None}  # fmt: skip
     networks, wanted = load_networks(
@@ -213,10 +227,10 @@ def stream(
 
     def check(works: Sequence[Plan]) -> None:
         addresses = [[capture.address for capture in work.captures] for work in works]
-        files.extend(_targets("--out", out, networks, addresses, ".npz", targets))
-        plots.extend(_targets("--plot", plot, networks, addresses, ".png", targets))
+        files.extend(network_targets("--out", out, networks, addresses))
+        plots.extend(network_targets("--plot", plot, networks, addresses))
 
-    kept = ("reduction", "project", "seed", "batch_size", "memory", "scratch")
+    kept = ("reduction", "project", "seed", "decode", "batch_size", "memory", "scratch")
     passed: dict[str, Any] = {key: options[key] for key in kept} | given
     if bandwidth is not None:
         passed["bandwidth"] = bandwidth
@@ -236,46 +250,14 @@ def stream(
                 | ({"projected": _error(one.rdm)} if options["project"] else {})
             )
             if path is not None:
-                save(one.rdm, path)
+                written.append(save_whole(one.rdm, path))
             if figure is not None:
-                draw(one.rdm, figure, photographs, dataset)
+                draw(one.rdm, figure, pictures)
     warn_of_failed(failed)
     return rows, sum(len(found) for _, found in failed)
-
-
-def save(rdm: Any, path: Path) -> None:
-    """Write an RDM, so that a reader never finds half of one."""
-    from ..rsa.rdm_set import save_whole
-
-    save_whole(rdm, path)
 
 
 def _error(rdm: Any) -> str:
     """Spell the error to expect of a projection."""
     found = rdm.provenance.get("rdm", {}).get("projected", {})
     return next((f"{key} {value:.2g}" for key, value in found.items() if "error" in key), "no")
-
-
-def _targets(
-    option: str,
-    path: str | None,
-    networks: Sequence[Network],
-    addresses: Sequence[Sequence[str]],
-    suffix: str,
-    targets: Callable[..., dict[str, Path]],
-) -> list[dict[str, Path]]:
-    """Find the file of each module of each network."""
-    from ..errors import InvalidArgument
-    from ..streaming import output_folders
-
-    if path is None or len(networks) == 1:
-        return [targets(option, path, names, suffix) for names in addresses]
-    if Path(path).suffix and not Path(path).is_dir() and not path.endswith("/"):
-        raise InvalidArgument(
-            f"{option} {path} is one file, for {len(networks)} networks. Give a folder."
-        )
-    folders = output_folders(Path(path).expanduser(), networks)
-    return [
-        targets(option, f"{folder}/", names, suffix)
-        for folder, names in zip(folders, addresses, strict=True)
-    ]

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .output import GOES_ON, results_alone, say, show_table, shown_path
+from .interrupted import goes_on
+from .output import results_alone, say, show_table, shown_path
 from .values import read_count, read_device
-from .verb import AFTER_INTERRUPT, Verb, table_options
+from .verb import AFTER_INTERRUPT, Verb, read_folder, table_options
 
 if TYPE_CHECKING:
     from ..report import ReferenceSet
@@ -159,7 +160,13 @@ def of_measures(references: dict[str, str | None], measures: dict[str, str]) -> 
     help="cpu, cuda, cuda:1, mps.",
 )
 @click.option(
-    "-o", "--out", required=True, type=click.Path(), metavar="DIR", help="Folder to write to."
+    "-o",
+    "--out",
+    required=True,
+    type=click.Path(),
+    callback=read_folder,
+    metavar="DIR",
+    help="Folder to write to.",
 )
 @table_options
 @click.pass_context
@@ -193,7 +200,7 @@ def rsa(
     already is not computed again. Without a module it is 'penultimate', the input of the last
     classifier; MODULE may hold * and ?, for a profile. random:MODEL has random weights.
     """
-    ctx.meta[AFTER_INTERRUPT] = GOES_ON
+    ctx.meta[AFTER_INTERRUPT] = goes_on(out, is_nested=True)
     of_one = {"--images": images, "--dataset": dataset, "--reference": references or None,
               "--reference-dissimilarity": measures or None, "--ids": ids, "--order": order,
               "--by-position": by_position or None}  # fmt: skip

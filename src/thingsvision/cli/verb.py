@@ -9,7 +9,8 @@ from typing import Any
 
 import click
 
-# Keys of what the verbs tell the program, in click's context.
+# Keys of what the verbs tell the program, in click's context: whether to show tracebacks, and the
+# function that says what is kept after Ctrl-C.
 DEBUG, AFTER_INTERRUPT = "thingsvision.debug", "thingsvision.after_interrupt"
 # A row, or the first and the last of several.
 ROWS = re.compile(r"[0-9]+(-[0-9]+)?")
@@ -68,10 +69,12 @@ def debug_option() -> click.Option:
 
 
 def read_folder(ctx: click.Context, param: click.Parameter, value: str) -> str:
-    """Refuse a file where a folder is to be written to."""
-    if Path(value).expanduser().is_file():
+    """Refuse a file where a folder is to be written to, or to lie in."""
+    folder = Path(value).expanduser()
+    if file := next((str(one) for one in (folder, *folder.parents) if one.is_file()), None):
+        inside = "" if folder.is_file() else f", so that no folder can lie in it: {value!r}"
         raise click.BadParameter(
-            f"{value!r} is a file. Give a folder; it is made where there is none."
+            f"{file!r} is a file{inside}. Give a folder; it is made where there is none."
         )
     return value
 

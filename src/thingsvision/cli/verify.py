@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from .output import results_alone, say, show_table
+from .output import results_alone, say, show_findings, show_table
 from .verb import Verb, table_options
 
 # Exit codes: something is wrong; what could be checked is right, but not all could be.
@@ -55,8 +55,7 @@ def verify(
         for check in found.checks
     ]  # fmt: skip
     if style is None:
-        for check in found.checks:
-            click.echo(f"{check.what}: {check.result}. {check.says}")
+        show_findings([f"{check.what}: {check.result}. {check.says}" for check in found.checks])
     else:
         show_table(rows, style, columns=list(rows[0]))
     if not found.is_right:

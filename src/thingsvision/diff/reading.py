@@ -11,14 +11,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import InvalidArgument, StoreError, listing
+from ..errors import InvalidArgument, StoreError, ThingsvisionError, listing
 from ..features import Features, FeatureSet
 from ..store import location, open_features
 from ..store.array_files import ARRAY_FORMATS, read_array
+from ..store.missing import near_features
 from ..store.parts import merge_parts
 from ..store.records import META, NAMES
 from ..store.remote import is_remote
 from ..tables import read_lines
+from ..text_files import reason_of
 
 # Name of the one array that a file or folder of another tool holds.
 FEATURES = "features"
@@ -79,7 +81,9 @@ def read_given(source: Any) -> Given:
     if path.is_file():
         return _file(path)
     if not path.is_dir():
-        raise InvalidArgument(f"There is no folder or file {str(path)!r} with features.")
+        raise InvalidArgument(
+            f"There is no folder or file {str(path)!r} with features.{near_features(path)}"
+        )
     if (path / META).is_file():
         return _of_set(open_features(path), "thingsvision")
     for format, kind in ARRAY_FORMATS.items():
@@ -91,8 +95,7 @@ def read_given(source: Any) -> Given:
     archives = sorted(path.glob("*.npz"))
     if archives:
         return _net2brain(archives)
-    arrays = {file.stem: np.load(file, mmap_mode="r", allow_pickle=False)
-              for file in sorted(path.glob("*.npy"))}  # fmt: skip
+    arrays = {file.stem: _numpy(file, mmap_mode="r") for file in sorted(path.glob("*.npy"))}
     if arrays and len({array.shape[:1] for array in arrays.values()}) == 1:
         count = len(next(iter(arrays.values())))
         return Given(arrays, _names(path, count), "a folder of .npy files")
@@ -120,11 +123,37 @@ def _file(path: Path) -> Given:
             f"{str(path)!r} is no file of features; known are "
             f"{listing([kind.suffix for kind in ARRAY_FORMATS.values()])} and .npz."
         )
-    if path.suffix.lower() == ".npy":
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    else:
-        array = read_array(path, FEATURES)
+    array = _numpy(path, mmap_mode="r") if path.suffix.lower() == ".npy" else _array(path)
+    if not array.size:
+        raise _unreadable(path, ValueError("it holds no numbers"))
     return Given({path.stem: array}, _names(path.parent, len(array)), f"a {path.suffix} file")
+
+
+def _numpy(path: Path, **options: Any) -> Any:
+    """Open a file of NumPy."""
+    try:
+        found = np.load(path, allow_pickle=False, **options)
+    except (OSError, ValueError, EOFError) as error:
+        raise _unreadable(path, error) from error
+    if isinstance(found, np.ndarray) == (path.suffix.lower() == ".npz"):
+        raise _unreadable(path, ValueError(f"it is no {path.suffix} file"))
+    return found
+
+
+def _array(path: Path) -> NDArray[Any]:
+    try:
+        return read_array(path, FEATURES)
+    except ThingsvisionError:
+        raise
+    except Exception as error:  # each format has errors of its own for a broken file
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> InvalidArgument:
+    return InvalidArgument(
+        f"{str(path)!r} cannot be read as {path.suffix}: {reason_of(error)}. Is it complete, "
+        "and of the format that its name says?"
+    )
 
 
 def _names(folder: Path, count: int) -> tuple[str, ...] | None:
@@ -138,7 +167,7 @@ def _net2brain(files: list[Path]) -> Given:
     """Read archives of an image each (key → layer) or of a layer each (key → image)."""
     content: dict[str, dict[str, NDArray[Any]]] = {}
     for file in files:
-        with np.load(file, allow_pickle=False) as archive:
+        with _numpy(file) as archive:
             content[file.stem] = {key: archive[key] for key in archive.files}
     keys = list(next(iter(content.values())))
     if any(list(held) != keys for held in content.values()):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from ..planning import plan
 from ..provenance import digest_items
 from ..rsa.rdm import RDM, compute_rdm
 from ..store.naming import file_names
-from ..store.records import META
+from ..store.records import META, read_meta
 from ..zoo import Network, load_model
 from .sets import ReferenceSet
 
@@ -194,7 +193,7 @@ def _features(
     for store in sorted(folder.iterdir()) if folder.is_dir() else []:
         if not (store / META).is_file():
             continue
-        there = list(json.loads((store / META).read_text(encoding="utf-8"))["request"]["modules"])
+        there = list(read_meta(store)["request"]["modules"])
         if set(there) & set(wanted) - set(found):
             # Which checks weights, images and all else, and computes what is missing only.
             found |= extract_features(network, data.stimuli, there, out=store, **options)

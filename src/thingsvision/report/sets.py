@@ -15,12 +15,14 @@ from ..rsa.files import read_ids
 from ..rsa.rdm import RDM
 from ..rsa.stacks import load_rdms
 from ..stimuli import StimulusSet, load_stimuli
+from ..text_files import read_text
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
+SETS = "Give a TOML file in which each set begins with a line [[set]]."
 KEYS = ("name", "images", "dataset", "references", "ids", "by_position", "order", "source")
 LEAST = 4  # stimuli, for the bootstrap
 OF_REFERENCE = ("file", "variable", "axis", "ids", "dissimilarity")
@@ -168,10 +170,11 @@ def read_sets(path: str | Path) -> list[ReferenceSet]:
         If the file is no such table, or sets lack files; all of them are named, with their source.
     """
     path = Path(path).expanduser()
+    text = read_text(path, "file of sets", SETS)
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8")).get("set")
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InvalidArgument(f"{path} cannot be read as TOML: {error}") from error
+        tables = tomllib.loads(text).get("set")
+    except tomllib.TOMLDecodeError as error:
+        raise InvalidArgument(f"{path} cannot be read as TOML: {error}. {SETS}") from error
     if not isinstance(tables, list) or not tables:
         raise InvalidArgument(f"{path} holds no sets. Each begins with a line [[set]].")
     problems = []

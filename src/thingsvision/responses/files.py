@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..arrays import as_array, is_table, labels_of
 from ..errors import InvalidArgument, listing, unknown
+from ..text_files import beside, read_text, reason_of
 from .images import IMAGES, is_image, load_image, read_images, stem
 
 ID_VARIABLES = ("ids", "file_names")
@@ -85,7 +86,7 @@ def read_responses(source: Any, mask: Mask = None, variable: str | None = None) 
         return Found(as_array(source, "This array"), masked=masked, provenance=provenance)
     absent = [str(path) for path in paths if not path.is_file()]
     if absent:
-        raise InvalidArgument(f"There is no file {listing(absent)}.")
+        raise InvalidArgument(f"There is no file {listing(absent)}.{beside(Path(absent[0]))}")
     files = [path.name for path in paths]
     about: dict[str, Any] = {"file": files[0] if len(files) == 1 else files}
     if isinstance(mask, str | Path):
@@ -109,7 +110,7 @@ def read_responses(source: Any, mask: Mask = None, variable: str | None = None) 
         raise
     except Exception as error:
         raise InvalidArgument(
-            f"{path} cannot be read as {suffix} ({type(error).__name__}: {error}). "
+            f"{path} cannot be read as {suffix} ({reason_of(error)}). "
             "Is it complete, and of the format that its name says?"
         ) from error
     return Found(
@@ -120,9 +121,8 @@ def read_responses(source: Any, mask: Mask = None, variable: str | None = None) 
 
 def read_ids(path: Path) -> list[str]:
     """Read ids from a text file, one a line."""
-    if not path.is_file():
-        raise InvalidArgument(f"There is no file {path} to read ids from.")
-    return path.read_text(encoding="utf-8-sig").splitlines()
+    next_step = "Give a text file with one id on each line."
+    return read_text(path, "list of ids", next_step).splitlines()
 
 
 def _paths(source: Any) -> list[Path] | None:
@@ -144,7 +144,7 @@ def _as_mask(mask: Mask) -> NDArray[np.bool_] | None:
         return _boolean(np.asarray(mask), "The mask")
     path = Path(mask)
     if not path.is_file():
-        raise InvalidArgument(f"There is no file {path} of a mask.")
+        raise InvalidArgument(f"There is no file {path} of a mask.{beside(path)}")
     if is_image(path):
         return _boolean(load_image(path)[0], str(path))
     return _boolean(read_responses(path).array, str(path))

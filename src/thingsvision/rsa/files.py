@@ -17,11 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InvalidArgument, listing, unknown
+from ..text_files import beside, read_text, reason_of
 from .matrix import stimuli_of_pairs
 
 Ids = Sequence[str] | None
 About = Mapping[str, Any]
 T = TypeVar("T")
+ONE_A_LINE = "Give a text file with one id on each line."
+COMPLETE = "Is it complete, and of the format that its name says?"
 MAPPED = 2**27  # bytes: a .npy file that is larger is mapped, not read
 
 
@@ -55,7 +58,7 @@ def read(path: Path, variable: str | None = None) -> Found:
     if suffix not in READERS:
         raise unknown("RDM file format", suffix, READERS, f"Received: {path}.")
     if not path.is_file():
-        raise InvalidArgument(f"There is no file {path}.")
+        raise InvalidArgument(f"There is no file {str(path)!r}.{beside(path)}")
     if variable is not None and suffix not in (".npz", ".mat"):
         raise InvalidArgument(
             f"{path} holds one array without a name; leave out variable={variable!r}."
@@ -70,16 +73,16 @@ def _reading(path: Path, action: Callable[[], T]) -> T:
         raise
     except Exception as error:
         raise InvalidArgument(
-            f"{path} cannot be read as {path.suffix} ({type(error).__name__}: {error}). "
-            "Is it complete, and of the format that its name says?"
+            f"{path} cannot be read as {path.suffix} ({reason_of(error)}). {COMPLETE}"
         ) from error
 
 
 def read_ids(path: Path) -> list[str]:
     """Read ids from a text file, one a line."""
-    if not path.is_file():
-        raise InvalidArgument(f"There is no file {path} to read ids from.")
-    return path.read_text(encoding="utf-8-sig").splitlines()
+    found = read_text(path, "list of ids", ONE_A_LINE).splitlines()
+    if not found:
+        raise InvalidArgument(f"The list of ids {str(path)!r} is empty. {ONE_A_LINE}")
+    return found
 
 
 def _write_npz(

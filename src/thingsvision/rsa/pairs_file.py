@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InvalidArgument, StoreError
+from ..text_files import reason_of
 
 
 class PairsFile:
@@ -75,7 +76,7 @@ class PairsFile:
             self.__exit__(type(error), error, None)
             raise StoreError(
                 f"{self.path} needs {self._size / 1e9:.3g} GB, for which there is no room: "
-                f"{error}. Free the space, or name another folder."
+                f"{reason_of(error)}. Free the space, or name another folder."
             ) from error
         return self
 

@@ -43,7 +43,7 @@ class RDMSet(Mapping[str, RDM]):
         if module in self.failed:
             raise self.failed[module]
         if module not in self._rdms:
-            raise unknown("module", module, self._rdms, "There are no RDMs of others.")
+            raise unknown("module", module, self._rdms, listed_by="list(rdms)")
         kept = self._rdms[module]
         return load_rdm(kept) if isinstance(kept, Path) else kept
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ..errors import InvalidArgument, listing, unknown
 from ..interop.rsatoolbox import OURS
+from ..text_files import reason_of
 from . import files
 from .dissimilarity import may_be_negative
 from .matrix import checked, stimuli_of_pairs
@@ -196,7 +197,9 @@ def _rsatoolbox(path: Path) -> tuple[list[NDArray[Any]], Sequence[str] | None, s
             descriptors = file.get("pattern_descriptors", {})
             texts = {name: _texts(descriptors[name]) for name in descriptors}
     except OSError as error:
-        raise InvalidArgument(f"{path} cannot be read as HDF5: {error}.") from error
+        raise InvalidArgument(
+            f"{path} cannot be read as HDF5: {reason_of(error)}. {files.COMPLETE}"
+        ) from error
     count = stimuli_of_pairs(len(stack[0])) if stack else 0
     named = [values for name, values in texts.items() if name != "index" and values is not None]
     unique = [values for values in named if len(set(values)) == count]

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import StimulusError, listing, nearest
+from ..errors import StimulusError, listing
 from ..images import SUFFIXES
 
 # What operating systems and notebooks leave behind; hidden files and folders count as well.
@@ -87,14 +87,6 @@ def class_index(labels: Sequence[str]) -> tuple[NDArray[np.int64], tuple[str, ..
     classes = tuple(sorted(set(labels)))
     index = {name: number for number, name in enumerate(classes)}
     return np.array([index[label] for label in labels], dtype=np.int64), classes
-
-
-def beside(path: Path) -> str:
-    """Name what lies beside a path that does not exist, the likest first."""
-    if not path.parent.is_dir():
-        return ""
-    near = nearest(path.name, [item.name for item in path.parent.iterdir()], 3)
-    return f" Beside it: {listing(near)}." if near else ""
 
 
 def _walk(

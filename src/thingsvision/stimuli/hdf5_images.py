@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ImageError, InvalidArgument, StimulusError, counted, listing, unknown
+from ..text_files import reason_of
 
 SUFFIXES = (".h5", ".hdf5", ".hdf", ".he5")
 # Bytes that HDF5 keeps of unpacked chunks: at least, and at most where one image needs more.
@@ -72,7 +73,8 @@ class Hdf5Dataset:
             samples: NDArray[Any] = self._dataset()[row]
         except (OSError, ValueError, RuntimeError) as error:
             raise ImageError(
-                f"Row {row} of {self.name!r} in {str(self.path)!r} cannot be read: {error}."
+                f"Row {row} of {self.name!r} in {str(self.path)!r} cannot be read: "
+                f"{reason_of(error)}."
             ) from error
         return samples
 
@@ -180,7 +182,10 @@ def find_hdf5_images(
             item = file[name]
             source = Hdf5Dataset(path, name, item.shape, item.dtype, item.chunks)
     except (OSError, RuntimeError) as error:
-        raise StimulusError(f"The HDF5 file {str(path)!r} cannot be read: {error}.") from error
+        raise StimulusError(
+            f"The HDF5 file {str(path)!r} cannot be read: {reason_of(error)}. Is it "
+            "complete, and HDF5? Copy or download it again."
+        ) from error
     return [Hdf5Image(source, row) for row in _checked(rows, source)]
 
 

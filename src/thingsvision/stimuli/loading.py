@@ -24,7 +24,8 @@ from ..errors import (
 from ..images import MAX_PIXELS, SUFFIXES
 from ..samples import samples_of
 from ..tables import read_lines, read_table
-from .folders import beside, class_index, classes_of, find_images, nfc
+from ..text_files import beside
+from .folders import class_index, classes_of, find_images, nfc
 from .hdf5_images import SUFFIXES as HDF5_SUFFIXES
 from .hdf5_images import find_hdf5_images
 from .stimulus_set import SHOWN, StimulusSet, rows_of
@@ -167,7 +168,12 @@ def _from_folder(root: Path, file_names: Any, ids: Sequence[str] | None) -> Stim
     everything = StimulusSet(tuple(names), sources, *classes_of(names), tuple(others))
     if file_names is not None:
         if isinstance(file_names, (str, os.PathLike)):
-            file_names = read_lines(file_names)
+            list_file, file_names = os.fspath(file_names), read_lines(file_names)
+            if not file_names:
+                raise StimulusError(
+                    f"The list {list_file!r} names no images. Write the name of one on each line, "
+                    f"such as {names[0]}."
+                )
         wanted = [nfc(Path(name).as_posix()) for name in file_names]
         lack = f"are not images in the folder {str(root)!r}"
         everything = everything.take(rows_of(wanted, names, "file name", lack))

@@ -25,6 +25,7 @@ from ..errors import (
 )
 from ..images import MAX_PIXELS, Suffices, probe_image, read_image
 from ..provenance import digest, digest_items
+from ..text_files import reason_of
 from .folders import is_unicode, nfc
 from .hdf5_images import Hdf5Image
 
@@ -207,7 +208,9 @@ class StimulusSet:
             try:
                 return digest(source.read_bytes())
             except OSError as error:
-                raise ImageError(f"The image {str(source)!r} cannot be read: {error}.") from error
+                raise ImageError(
+                    f"The image {str(source)!r} cannot be read: {reason_of(error)}."
+                ) from error
         if isinstance(source, str):
             return digest(source.encode())
         return _digest_of(source.read() if isinstance(source, Hdf5Image) else source)

@@ -9,7 +9,8 @@ from typing import Any
 
 from ..errors import InvalidArgument, StimulusError, counted, listing, several
 from ..tables import read_lines, read_table
-from .folders import beside, class_index, is_unicode, nfc
+from ..text_files import beside
+from .folders import class_index, is_unicode, nfc
 from .stimulus_set import SHOWN, StimulusSet
 
 TABLES = (".csv", ".tsv")
@@ -64,6 +65,10 @@ def load_texts(
             ids = columns.get("id") if ids is None else ids
         else:
             texts = read_lines(path)
+            if not texts:
+                raise StimulusError(
+                    f"The file {str(path)!r} holds no texts. Write one on each line."
+                )
     elif isinstance(source, Sequence) and all(isinstance(text, str) for text in source):
         texts = list(source)
     else:

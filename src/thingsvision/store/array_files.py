@@ -12,6 +12,7 @@ import scipy.io
 from numpy.typing import NDArray
 
 from ..errors import StoreError, unknown
+from ..text_files import reason_of
 from . import mat, slices, txt
 
 
@@ -93,9 +94,9 @@ def write_array(
         kind.write(draft, array, name, rows)
         draft.replace(path)
     except OSError as error:
-        raise StoreError(f"Writing {str(path)!r} failed: {error}. Make room, and try again.") from (
-            error
-        )
+        raise StoreError(
+            f"Writing {str(path)!r} failed: {reason_of(error)}. Make room, and try again."
+        ) from error
     finally:
         draft.unlink(missing_ok=True)
     return path
@@ -124,7 +125,9 @@ def read_array(path: Path, name: str) -> NDArray[Any]:
     except (MemoryError, StoreError):
         raise
     except Exception as error:  # each library has its own
-        raise StoreError(f"{str(path)!r} is missing or damaged: {error}") from error
+        raise StoreError(
+            f"{str(path)!r} is missing or damaged: {reason_of(error)}. Copy or write it again."
+        ) from error
 
 
 def _write_npy(path: Path, array: NDArray[Any], name: str, rows: Sequence[str]) -> None:

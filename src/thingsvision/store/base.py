@@ -29,6 +29,7 @@ from ..errors import StoreError
 from ..features import FeatureSet
 from ..provenance import digest_items, plain
 from ..stimuli import StimulusSet
+from ..text_files import reason_of
 from . import records
 from .claims import refuse_changed, refuse_elsewhere, refuse_foreign, refuse_other
 from .disk import sync
@@ -391,6 +392,6 @@ class Store(ABC):
             self.close()
             mend = LOOK if is_remote(self.folder) else "Make room, or make the folder writable"
             raise StoreError(
-                f"Writing to {str(self.folder)!r} failed: {error}. What was finished is kept. "
-                f"{mend}, and run the same command again, which goes on from here."
+                f"Writing to {str(self.folder)!r} failed: {reason_of(error)}. What was finished "
+                f"is kept. {mend}, and run the same command again, which goes on from here."
             ) from error

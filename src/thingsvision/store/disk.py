@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import io
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -129,3 +131,15 @@ class FileImage(io.RawIOBase):
             for start, data in self._written:
                 write_at(handle, start, data)
             handle.truncate(self._size)
+
+
+@contextmanager
+def without_empty_folders(*folders: Path) -> Iterator[None]:
+    """Remove at the end, of the folders given and those around them, which are new and empty."""
+    new = {one for path in folders for one in (path, *path.parents) if not one.exists()}
+    try:
+        yield
+    finally:
+        for folder in sorted(new, key=lambda path: len(path.parts), reverse=True):
+            with suppress(OSError):  # it was never made, or is not empty, or is a file
+                folder.rmdir()

@@ -10,6 +10,7 @@ from pathlib import Path, PurePath
 from filelock import FileLock, Timeout
 
 from ..errors import StoreError
+from ..text_files import reason_of
 from .lease import Lease
 from .remote import LOOK, is_remote, location
 
@@ -60,8 +61,8 @@ def hold(folder: str | os.PathLike[str], part: str = "") -> Iterator[None]:
             return
         mend = LOOK if is_remote(folder) else "Make room, make the folder writable"
         raise StoreError(
-            f"Writing to {str(folder)!r} failed: {error}. {mend}, or choose another folder, and "
-            "run the same command again."
+            f"Writing to {str(folder)!r} failed: {reason_of(error)}. {mend}, or choose "
+            "another folder, and run the same command again."
         ) from error
     except BaseException:  # an interrupt just after it was taken
         if mine is not None:

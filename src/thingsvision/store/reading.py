@@ -10,6 +10,7 @@ import numpy as np
 from ..errors import StoreError
 from ..features import Features, FeatureSet
 from ..provenance import digest_items
+from ..text_files import reason_of
 from . import records
 from .failures import failures
 
@@ -83,7 +84,7 @@ def _opened(folder: Any, get: Get, entry: Mapping[str, Any], count: int) -> Any:
         array = get(file, shape, dtype)
     except (OSError, ValueError, EOFError) as error:
         raise StoreError(
-            f"The array {file!r} in {str(folder)!r} is missing or damaged: {error}. "
+            f"The array {file!r} in {str(folder)!r} is missing or damaged: {reason_of(error)}. "
             "Delete the folder and extract the features again."
         ) from error
     if array.shape != shape or array.dtype != dtype or count != shape[0]:

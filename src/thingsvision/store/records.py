@@ -28,6 +28,7 @@ from typing import Any
 from ..errors import StoreError
 from ..provenance import digest_items, plain
 from ..stimuli import StimulusSet
+from ..text_files import reason_of
 from .disk import sync
 from .failures import Failure, read_spelled, spelled
 from .remote import LOOK, is_remote
@@ -36,6 +37,7 @@ from .sums import without_sums
 META, STIMULI, NAMES, PROGRESS = "meta.json", "stimuli.csv", "file_names.txt", "progress.txt"
 FINISHED, UNFINISHED = "finished", "unfinished"
 OK, FAILED = "ok", "failed"
+MEND = "Put it back as it was, or delete the folder and extract the features again."
 # Of the whole, or of a part; in an object store with the first row of what a piece of it lists.
 _PROGRESS = re.compile(r"progress(?:-(\d+-of-\d+))?\.txt(?:\.\d+)?")
 _BATCH = re.compile(r"(\d+)((?: (?:[0-9a-f]{64}|![^ ]*))+(?: =[0-9a-f,]*)?)")
@@ -52,16 +54,31 @@ def read_meta(folder: Path) -> dict[str, Any]:
     try:
         meta = json.loads((folder / META).read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError) as error:
+        from .missing import no_features
+
+        raise no_features(folder) from error
+    except OSError as error:
+        look = LOOK if is_remote(folder) else "Allow yourself to read it, or give another folder"
         raise StoreError(
-            f"{str(folder)!r} is no folder of features: it has no {META}. "
-            "thingsvision extract makes one."
+            f"{META} in {str(folder)!r} cannot be read: {reason_of(error)}. {look}."
         ) from error
-    except (ValueError, OSError) as error:
-        look = f". {LOOK}." if is_remote(folder) else ""
-        raise StoreError(f"{META} in {str(folder)!r} cannot be read: {error}{look}") from error
+    except ValueError as error:
+        raise StoreError(
+            f"{META} in {str(folder)!r} is not JSON, as thingsvision writes it "
+            f"({reason_of(error)}). {MEND}"
+        ) from error
     if not isinstance(meta, dict) or not {"status", "request", "format"} <= set(meta):
-        raise StoreError(f"{META} in {str(folder)!r} was not written by thingsvision.")
+        raise StoreError(
+            f"{META} in {str(folder)!r} was not written by thingsvision, or was changed. {MEND}"
+        )
     return meta
+
+
+def is_begun(folder: Path) -> bool:
+    """Tell whether a folder holds finished features, or a batch of unfinished ones."""
+    if (folder / META).is_file() and read_meta(folder)["status"] == FINISHED:
+        return True
+    return any(_parsed(file.read_bytes())[0] for file in _files(folder))
 
 
 def write_meta(folder: Path, meta: Mapping[str, Any]) -> None:
@@ -218,10 +235,16 @@ def read_stimuli(folder: Path) -> list[dict[str, str]]:
     try:
         with (folder / STIMULI).open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
+    except FileNotFoundError as error:
+        raise StoreError(
+            f"{STIMULI} in {str(folder)!r} is missing: it says which row is which stimulus. {MEND}"
+        ) from error
     except (OSError, csv.Error, UnicodeDecodeError) as error:
-        raise StoreError(f"{STIMULI} in {str(folder)!r} cannot be read: {error}") from error
+        raise StoreError(
+            f"{STIMULI} in {str(folder)!r} cannot be read: {reason_of(error)}. {MEND}"
+        ) from error
     if any(None in row.values() or not {"id", "target", "digest"} <= set(row) for row in rows):
-        raise StoreError(f"{STIMULI} in {str(folder)!r} is not as thingsvision wrote it.")
+        raise StoreError(f"{STIMULI} in {str(folder)!r} is not as thingsvision wrote it. {MEND}")
     return rows
 
 

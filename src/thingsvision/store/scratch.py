@@ -16,6 +16,7 @@ from ..errors import StimulusError, StoreError, counted
 from ..features import Features, FeatureSet
 from ..provenance import plain
 from ..stimuli import StimulusSet
+from ..text_files import reason_of
 from .disk import reserve, write_at
 from .failures import Failure, failures, refuse_nothing
 from .records import in_order, with_content
@@ -177,9 +178,9 @@ class ScratchStore:
         needed = sum(self.spilled.values())
         return StoreError(
             f"Activations of {len(self.spilled)} modules do not fit the memory, and there is no "
-            f"room for them in {str(self._folder)!r}, {needed / 1e9:.3g} GB or more: {error}. Name "
-            "another folder as scratch=…, take fewer modules at a time, or keep less of each with "
-            "project=… or reduction='mean'."
+            f"room for them in {str(self._folder)!r}, {needed / 1e9:.3g} GB or more: "
+            f"{reason_of(error)}. Name another folder as scratch=…, take fewer modules at a "
+            "time, or keep less of each with project=… or reduction='mean'."
         )
 
     def finish(self) -> None:

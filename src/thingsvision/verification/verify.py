@@ -145,7 +145,10 @@ def _check_ids(folder: Path, meta: Mapping[str, Any], rows: list[dict[str, str]]
         problems.append("the ids are not those that features were asked for")
     file = folder / NAMES
     lines = [name.replace("\r", "\\r").replace("\n", "\\n") for name in ids]
-    if not file.is_file() or file.read_text(encoding="utf-8").split("\n")[:-1] != lines:
+    if (
+        not file.is_file()
+        or file.read_text(encoding="utf-8", errors="replace").split("\n")[:-1] != lines
+    ):
         problems.append(f"{NAMES} does not name the rows")
     content = meta["provenance"].get("stimuli", {}).get("content")
     if content and content != digest_items(digests_of(rows)):

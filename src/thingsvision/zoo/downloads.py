@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from ..errors import WeightsError
 from ..provenance import digest_file
+from ..text_files import reason_of
 
 TIMEOUT = 60  # seconds without an answer
 CHUNK = 2**20  # bytes
@@ -83,7 +84,8 @@ def download(url: str, sha256: str = "", name: str | None = None) -> Path:
             file.parent.mkdir(parents=True, exist_ok=True)
             _fetch(url, file, wanted)
         except (OSError, HTTPException) as error:  # URLError and timeouts are among them
-            reason = getattr(error, "reason", None) or error
+            reason: Any = getattr(error, "reason", None) or error
+            reason = reason_of(reason) if isinstance(reason, OSError) else reason
             code = ""
             if isinstance(error, HTTPError):
                 code = f"{error.code} "

@@ -17,6 +17,7 @@ from typing import Any
 import h5py
 
 from ..errors import ThingsvisionWarning, WeightsError, listing
+from ..text_files import beside
 from .keras_weights import Application, as_trained, drawn, first_line
 
 Shape = tuple[int, ...]
@@ -125,7 +126,7 @@ def _is_trained(given: _File, path: Path, model: Any, trained: Any) -> bool:
 def _readable(path: Path, folder: Path) -> Iterator[Path]:
     """Give the HDF5 file; the rest of a .keras archive could name code to run, and is left."""
     if not path.is_file():
-        raise WeightsError(f"There is no weights file {str(path)!r}.")
+        raise WeightsError(f"There is no weights file {str(path)!r}.{beside(path)}")
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             try:

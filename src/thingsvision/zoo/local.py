@@ -21,6 +21,7 @@ import numpy as np
 from ..errors import InvalidArgument, ThingsvisionError, listing, unknown
 from ..preprocessing import Preprocessing
 from ..provenance import digest_file
+from ..text_files import beside
 from .card import ModelCard
 from .frameworks import FRAMEWORKS, framework_of
 from .network import Network
@@ -134,7 +135,7 @@ class Files:
         path, wanted = _split(name)
         file = Path(path).expanduser().absolute()
         if not file.is_file():
-            raise InvalidArgument(f"There is no file {path!r}.")
+            raise InvalidArgument(f"There is no file {path!r}.{beside(file)}")
         if not wanted:
             raise InvalidArgument(
                 f"Say which function of {path} makes the network: {path}:FUNCTION. "

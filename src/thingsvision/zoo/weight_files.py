@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ThingsvisionWarning, WeightsError, listing
+from ..text_files import beside
 from .downloads import no_weights
 
 # Where training scripts put the state dict inside a checkpoint.
@@ -45,7 +46,10 @@ def read_weights(path: str | os.PathLike[str], inside: str = "") -> dict[str, An
     """
     path = Path(path).expanduser()
     if not path.is_file():
-        raise WeightsError(f"There is no weights file {str(path)!r}.")
+        is_folder = f"{str(path)!r} is a folder, not a weights file."
+        raise WeightsError(
+            is_folder if path.is_dir() else f"There is no weights file {str(path)!r}.{beside(path)}"
+        )
     try:
         if path.suffix.lower() == ".safetensors":
             from safetensors.torch import load_file
@@ -67,7 +71,8 @@ def read_weights(path: str | os.PathLike[str], inside: str = "") -> dict[str, An
             reason = "torch.save did not write it"
         reason = no_weights(path) or reason
         raise WeightsError(
-            f"The weights file {str(path)!r} is broken or no weights file: {reason}"
+            f"The weights file {str(path)!r} is broken or no weights file: "
+            f"{reason.rstrip('.')}. Copy or download it again."
         ) from error
     return _state_dict(_inside(content, inside), path)
 
