@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 import thingsvision as tv
 
@@ -47,6 +48,65 @@ def test_verify_ends_with_four_if_not_all_could_be_checked(run: Run, place: Path
 def test_methods_prints_the_paragraph(run: Run, place: Path) -> None:
     run(*EXTRACT, "-o", "out")
     assert run("methods", "out").out == tv.describe_methods("out") + "\n"
+
+
+def test_methods_is_wrapped_in_a_terminal(
+    run: Run, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(*EXTRACT, "-o", "out")
+    monkeypatch.setattr("thingsvision.cli.methods.is_terminal", lambda: True)
+    out = run("methods", "out").out
+    assert out.split() == tv.describe_methods("out").split()
+    assert max(len(line) for line in out.splitlines() if " " in line) <= 80
+
+
+LONG = """
+import thingsvision as tv
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, bias):
+        super().__init__()
+        name = "a_long_name_of_a_block_in_the_image_encoder_of_a_network_with_convolutions_{}"
+        self.long_name_of_an_encoder = nn.ModuleDict(
+            {name.format(i): nn.Conv2d(3, 3, 3, bias=bias) for i in range(3)})
+
+    def forward(self, x):
+        for module in self.long_name_of_an_encoder.values():
+            x = module(x)
+        return x
+
+def make():
+    return tv.wrap_model(Net(True), tv.Preprocessing(resize=32, crop=24))
+
+def other():
+    return tv.wrap_model(Net(False), tv.Preprocessing(resize=32, crop=24))
+"""
+
+
+def test_no_verb_is_wider_than_the_terminal(run: Run, place: Path) -> None:
+    (place / "long.py").write_text(LONG)
+    one = "a_folder_with_a_long_name/of_an_experiment_with_many_subjects/subject_01"
+    other = one.replace("01", "02")
+    commands = [
+        ("modules", "long.py:make"),
+        ("extract", "long.py:make", "images", "-m", "*", "-o", one),
+        ("extract", "long.py:other", "images", "-m", "*", "-o", other, "--project", "50"),
+        ("modules", one),
+        ("verify", one),
+        ("diff", one, one),
+        ("diff", one, other),
+        ("rdm", one, "-o", f"{one}/rdms", "--plot", f"{one}/figures/"),
+        ("compare", f"{one}/rdms", f"{one}/rdms"),
+        ("convert", one, "--to", "hdf5"),
+        ("rdm", "long.py:make", "images", "-m", "*", "-o", f"{one}/one-pass", "--project", "50"),
+        ("verify", one, "--images", "elsewhere"),
+    ]
+    for command in commands:
+        result = run(*command)
+        assert result.out, (command, result.err)
+        assert max(map(len, result.out.splitlines())) <= 80, (command, result.out)
+    assert "of_a_network_with_convolutions_2," in run("diff", one, other).out
 
 
 def test_diff_ends_as_diff_does(run: Run, place: Path) -> None:

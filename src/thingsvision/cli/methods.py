@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from .output import is_terminal, show_findings
+from .output import is_terminal, text_width, wrapped
 from .verb import Verb
 
 
@@ -19,6 +19,5 @@ def methods(folder: str) -> None:
 
     text = describe_methods(folder)
     if is_terminal():
-        show_findings(text.splitlines())
-    else:
-        click.echo(text)
+        text = wrapped(text, text_width())
+    click.echo(text)

@@ -48,9 +48,14 @@ def say(text: str) -> None:
 
 
 def show_findings(lines: Sequence[str]) -> None:
-    """Print sentences as results, wrapped to the terminal, from the second line on indented."""
+    """Print sentences as results, wrapped to the terminal, from the second line on indented.
+
+    Of a name or a path that is longer than a line, the middle is cut.
+    """
+    width = terminal_width()
     for line in lines:
-        click.echo(wrapped(line, terminal_width(), hanging=GAP))
+        words = [shortened(word, width - GAP) for word in line.split(" ")]
+        click.echo(wrapped(" ".join(words), width, hanging=GAP))
 
 
 def wrapped(text: str, width: int, hanging: int = 0) -> str:
