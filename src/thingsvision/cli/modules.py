@@ -26,7 +26,6 @@ NO_ROWS = "no row per stimulus"
         "thingsvision modules torchvision/alexnet",
         'thingsvision modules checkpoints/efficientnet_lite0 "blocks.?"',
         "thingsvision modules networks.py:make_network",
-        "thingsvision modules out",
     ),
 )
 @click.argument("name")
