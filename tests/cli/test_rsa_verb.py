@@ -76,7 +76,7 @@ def test_mistakes_are_said_in_a_line(run: Run, human: np.ndarray) -> None:
         ("--images", "images"): "no references",
         ("--reference", "human=human.npy"): "--images, --dataset or --sets",
         ("--images", "images", "--sets", "x.toml"): "cannot go with --sets",
-        ("--sets", "x.toml"): "x.toml cannot be read",
+        ("--sets", "x.toml"): "There is no file of sets 'x.toml'",
         ("--images", "images", "--reference", "human="): "NAME=FILE",
         ("--images", "images", "--reference", "human=no.npy"): "There is no file",
         ("--dataset", "objects93"): "objects92",
