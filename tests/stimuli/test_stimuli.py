@@ -122,7 +122,7 @@ def test_missing_names_are_all_named(image_folder: MakeFolder) -> None:
 
 def test_lists_that_cannot_be_read(image_folder: MakeFolder, tmp_path: Path) -> None:
     folder = image_folder(["a.png"])
-    with pytest.raises(StimulusError, match=r"'.*none\.txt' cannot be read"):
+    with pytest.raises(StimulusError, match=r"There is no list '.*none\.txt'"):
         load_stimuli(folder, file_names=tmp_path / "none.txt")
     (tmp_path / "latin.txt").write_bytes(b"\xe9.png")
     with pytest.raises(StimulusError, match="UTF-8"):
