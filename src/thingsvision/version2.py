@@ -91,7 +91,7 @@ class Extractor(Model):
         print(self.network.structure)
         return self.network.structure
 
-    def extract_features(  # type: ignore[override]
+    def extract_features(
         self,
         batches: Loader | Iterable[Any],
         module_name: str | None = None,
