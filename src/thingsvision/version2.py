@@ -20,6 +20,7 @@ from .loader import Loader, extract_batch, extract_loaded
 from .model_class import Model
 from .preprocessing import Preprocessing
 from .rsa import cka
+from .store.array_files import write_array
 from .version2_data import DataLoader, HDF5Dataset, ImageDataset
 from .vision import (
     as_array,
@@ -90,7 +91,7 @@ class Extractor(Model):
         print(self.network.structure)
         return self.network.structure
 
-    def extract_features(  # type: ignore[override]
+    def extract_features(
         self,
         batches: Loader | Iterable[Any],
         module_name: str | None = None,
@@ -98,7 +99,9 @@ class Extractor(Model):
         flatten_acts: bool = False,
         output_type: str = "ndarray",
         output_dir: str | os.PathLike[str] | None = None,
-        **ignored: Any,
+        step_size: int | None = None,
+        file_name_suffix: str = "",
+        save_in_one_file: bool = True,
     ) -> Any:
         """Extract the features of one module, or of several.
 
@@ -115,21 +118,26 @@ class Extractor(Model):
         output_type : {"ndarray", "tensor"}
             What arrays are given as.
         output_dir : path, optional
-            Write ``features.npy`` there, of several modules in a folder for each.
-        **ignored
-            ``step_size``, ``file_name_suffix`` and ``save_in_one_file`` of version 2.
+            Write ``MODULE/features.npy`` there, or ``features.pt`` of tensors.
+        step_size, save_in_one_file : optional
+            Accepted for the sake of old scripts; the file is always one.
+        file_name_suffix : str
+            Of the file, e.g. ``"_train"`` for ``features_train.npy``.
 
         Returns
         -------
         array or tensor, shape (n_stimuli, ...), or dict of str to these
         """
         wanted = _one_or_several(module_name, module_names)
+        _check_output_type(output_type)
         arrays, _ = extract_loaded(
             self.network, batches, wanted, reduction=self._reduction(flatten_acts)
         )
         if output_dir is not None:
+            format = "pt" if output_type == "tensor" else "npy"
             for name, array in arrays.items():
-                save_features(array, Path(output_dir) / (name if module_names else ""), "npy")
+                folder = Path(output_dir).expanduser() / name
+                write_array(folder, f"features{file_name_suffix}", array, format)
         return _as_output(arrays, module_names, output_type)
 
     def extract_batch(
@@ -329,12 +337,16 @@ def _one_or_several(name: str | None, names: Sequence[str] | None) -> Sequence[s
     return [name] if name is not None else list(names or ())
 
 
+def _check_output_type(output_type: str) -> None:
+    if output_type not in OUTPUT_TYPES:
+        raise unknown("output_type", output_type, OUTPUT_TYPES)
+
+
 def _as_output(
     arrays: Mapping[str, np.ndarray[Any, Any]], names: Sequence[str] | None, output_type: str
 ) -> Any:
     """Give arrays or tensors, alone or by the names that were asked for."""
-    if output_type not in OUTPUT_TYPES:
-        raise unknown("output_type", output_type, OUTPUT_TYPES)
+    _check_output_type(output_type)
     found: dict[str, Any] = dict(arrays)
     if output_type == "tensor":
         from .backends.torch import as_tensor

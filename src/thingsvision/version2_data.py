@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,13 @@ from .errors import InvalidArgument, unknown
 from .loader import Loader
 from .stimuli import StimulusSet, load_stimuli
 from .store.records import write_names
+
+
+class ImageLoader(Loader):
+    """Preprocessed images in batches, without the targets, as version 2 gives them."""
+
+    def __iter__(self) -> Iterator[Any]:
+        return self._batches()
 
 
 class ImageDataset:
@@ -28,7 +35,7 @@ class ImageDataset:
     transforms : Preprocessing or callable
         From ``extractor.get_transformations()``, or your own.
     class_names, file_names : sequence of str, optional
-        Only these classes; only these images, in this order.
+        Only these classes, in this order; only these images, in this order.
 
     Raises
     ------
@@ -49,24 +56,25 @@ class ImageDataset:
         if class_names is not None:
             if strange := [name for name in class_names if name not in stimuli.classes]:
                 raise unknown("class", strange[0], stimuli.classes)
-            wanted = [name for name in stimuli.ids if name.partition("/")[0] in class_names]
-            stimuli = stimuli.select(wanted)
+            place = {name: row for row, name in enumerate(class_names)}
+            wanted = [name for name in stimuli.ids if name.partition("/")[0] in place]
+            stimuli = stimuli.select(sorted(wanted, key=lambda n: place[n.partition("/")[0]]))
         self._keep(stimuli, out_path, backend, transforms)
 
     def _keep(self, stimuli: StimulusSet, out_path: Any, backend: str, transforms: Any) -> None:
-        folder = Path(out_path).expanduser()
-        folder.mkdir(parents=True, exist_ok=True)
-        write_names(folder, stimuli.ids)
-        self.loader = Loader(stimuli, transforms, 1, backend)
+        self.loader = ImageLoader(stimuli, transforms, 1, backend)
+        if out_path is not None:
+            folder = Path(out_path).expanduser()
+            folder.mkdir(parents=True, exist_ok=True)
+            write_names(folder, stimuli.ids)
 
     def __len__(self) -> int:
         return len(self.loader)
 
-    def __getitem__(self, row: int) -> tuple[Any, int]:
+    def __getitem__(self, row: int) -> Any:
         row = range(len(self))[row]
         one = replace(self.loader, stimuli=self.loader.stimuli[row : row + 1])
-        images, _ = next(iter(one))
-        return images[0], int(self.loader.targets[row])
+        return next(iter(one))[0]
 
 
 class HDF5Dataset(ImageDataset):
@@ -78,8 +86,10 @@ class HDF5Dataset(ImageDataset):
         The file.
     img_ds_key : str
         Name of the dataset, e.g. ``"imgBrick"``.
-    backend, transforms, out_path
+    backend, transforms
         As of `ImageDataset`.
+    out_path : path, optional
+        Folder to which ``file_names.txt`` is written.
     img_indices : sequence of int, optional
         Which images, in which order.
     """
@@ -90,14 +100,14 @@ class HDF5Dataset(ImageDataset):
         img_ds_key: str,
         backend: str,
         transforms: Any = None,
-        out_path: str | os.PathLike[str] = ".",
+        out_path: str | os.PathLike[str] | None = None,
         img_indices: Sequence[int] | None = None,
     ) -> None:
         stimuli = load_stimuli(hdf5_fp, dataset=img_ds_key, rows=img_indices)
         self._keep(stimuli, out_path, backend, transforms)
 
 
-def DataLoader(dataset: Any, batch_size: int, backend: str = "pt") -> Loader:  # noqa: N802
+def DataLoader(dataset: Any, batch_size: int, backend: str = "pt") -> ImageLoader:  # noqa: N802
     """Give a dataset in batches.
 
     Parameters

@@ -56,18 +56,18 @@ def test_a_loop_over_the_users_own_loader(flat: Path) -> None:
     )
     rows = []
     with extractor.batch_extraction("features.10", output_type="tensor") as e:
-        for batch, _ in loader:
+        for batch in loader:
             found = e.extract_batch(batch=batch, flatten_acts=True)
             assert isinstance(found, torch.Tensor)
             rows.append(found)
     np.testing.assert_allclose(torch.cat(rows).numpy(), core["features.10"].array, atol=1e-5)
     names = ["features.10", "classifier.1"]
     with extractor.batch_extraction(module_names=names, output_type="tensor") as e:
-        several = [e.extract_batch(batch=batch, flatten_acts=True) for batch, _ in loader]
+        several = [e.extract_batch(batch=batch, flatten_acts=True) for batch in loader]
     assert [list(found) for found in several] == [names] * 3
     joined = torch.cat([found["classifier.1"] for found in several]).numpy()
     np.testing.assert_allclose(joined, core["classifier.1"].array, atol=1e-5)
-    batch, _ = next(iter(loader))
+    batch = next(iter(loader))
     one = extractor.extract_batch(batch=batch, module_name="features.10", flatten_acts=True)
     np.testing.assert_array_equal(one, rows[0].numpy())
 
@@ -79,8 +79,8 @@ def test_several_modules_and_a_folder(flat: Path) -> None:
     )
     batches = DataLoader(dataset=dataset, batch_size=2, backend="pt")
     assert len(dataset) == 5 and len(batches) == 3
-    image, target = dataset[4]
-    assert tuple(image.shape) == (3, 224, 224) and target == 4
+    assert tuple(dataset[4].shape) == (3, 224, 224)
+    assert [len(batch) for batch in batches] == [2, 2, 1]
     found = extractor.extract_features(
         batches=batches, module_names=["features.10", "classifier.6"], flatten_acts=False,
         output_dir="written", step_size=2,
@@ -89,6 +89,37 @@ def test_several_modules_and_a_folder(flat: Path) -> None:
         "features.10": (5, 256, 13, 13), "classifier.6": (5, 1000),
     }  # fmt: skip
     np.testing.assert_array_equal(np.load("written/features.10/features.npy"), found["features.10"])
+
+
+def test_modules_and_parts_do_not_overwrite_each_other(flat: Path) -> None:
+    extractor = extractor_of()
+    dataset = ImageDataset("flat", "out", "pt", extractor.get_transformations())
+    batches = DataLoader(dataset, 5)
+    options = {"output_dir": "written", "flatten_acts": True}
+    first = extractor.extract_features(batches, "classifier.1", **options)
+    extractor.extract_features(batches, "classifier.6", file_name_suffix="_val", **options)
+    second = extractor.extract_features(batches, "classifier.6", output_type="tensor", **options)
+    files = sorted(str(path) for path in Path("written").rglob("*.*") if path.is_file())
+    assert files == [
+        "written/classifier.1/features.npy",
+        "written/classifier.6/features.pt",
+        "written/classifier.6/features_val.npy",
+    ]
+    np.testing.assert_array_equal(np.load(files[0]), first)
+    assert torch.equal(torch.load(files[1], weights_only=True), second)
+    with pytest.raises(TypeError, match="flaten_acts"):
+        extractor.extract_features(batches, "classifier.6", flaten_acts=True)
+
+
+def test_classes_come_in_the_order_that_is_asked_for(images: Path) -> None:
+    transforms = extractor_of().get_transformations()
+    ImageDataset("images", "out", "pt", transforms, class_names=["plant", "animal"])
+    names = Path("out/file_names.txt").read_text().splitlines()
+    plants, animals = (
+        sorted(path.relative_to(images).as_posix() for path in (images / folder).iterdir())
+        for folder in ("plant", "animal")
+    )
+    assert plants and names == plants + animals
 
 
 def test_only_some_classes(images: Path) -> None:
@@ -114,6 +145,8 @@ def test_images_in_hdf5(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     found = extractor.extract_features(DataLoader(dataset, 2), "features.10")
     core = tv.extract_features(extractor.network, bricks[[4, 1]], "features.10", batch_size=2)
     np.testing.assert_array_equal(found, core.only.array)
+    HDF5Dataset("stimuli.hdf5", "imgBrick", "pt", extractor.get_transformations())
+    assert not Path("file_names.txt").exists()
 
 
 class Complex(torch.nn.Module):
