@@ -173,3 +173,20 @@ def test_the_92_objects_give_the_known_figures(
     others = [np.mean(np.delete(people, k, axis=0), axis=0) for k in range(4)]
     assert low < high
     assert pearsonr(others[0], people[0])[0] > 0  # one person is like the others
+
+
+def test_two_networks_of_one_name_are_refused() -> None:
+    with pytest.raises(InvalidArgument, match="Two networks are called"):
+        read_models([toy_network(), toy_network()], random=False)
+
+
+def test_nothing_of_an_earlier_run_with_more_modules_stays(
+    noise: ReferenceSet, tmp_path: Path
+) -> None:
+    several = [f"random:torchvision/alexnet@{name}" for name in ("features.0", "features.2")]
+    report(several, noise, tmp_path)
+    derived = ("pairwise.csv", "chosen.csv", "profile.png", "profile.pdf")
+    assert all((tmp_path / name).is_file() for name in derived)
+    report(several[0], noise, tmp_path)
+    assert not [name for name in derived if (tmp_path / name).exists()]
+    assert len(pd.read_csv(tmp_path / "table.csv")) == 2

@@ -190,3 +190,45 @@ def test_the_sets_of_the_paper_say_where_their_data_is_to_be_had() -> None:
     with pytest.raises(InvalidArgument) as caught:
         tv.read_sets(example)
     assert str(caught.value).count("To be had from:") == 6
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ('by_position = "false"', "by_position is 'false'; write true or false"),
+        ('references = "m.npy"', "NAME = FILE"),
+        ("ids = [1]", "ids is"),
+        ("[set.references]\nm = 3", "the reference 'm' is 3"),
+        ('[set.references]\nm = { variable = "it" }', "the reference 'm' has no file"),
+        ('[set.references]\nm = { file = "m.npy", axis = "0" }', "axis of the reference 'm'"),
+        ('[set.references]\nm = { file = "m.npy", ids = "no.txt" }', "there is no no.txt"),
+    ],
+)
+def test_values_of_a_wrong_type_are_refused_by_name(
+    lines: str, said: str, images: Path, tmp_path: Path
+) -> None:
+    np.save(tmp_path / "m.npy", 1 - np.eye(4))
+    (tmp_path / "sets.toml").write_text(f'[[set]]\nname = "four"\nimages = "images"\n{lines}\n')
+    with pytest.raises(InvalidArgument, match=said):
+        tv.read_sets(tmp_path / "sets.toml")
+
+
+def test_sets_that_are_no_tables_and_keys_outside_of_sets_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "words.toml").write_text('set = ["four"]\n')
+    with pytest.raises(InvalidArgument, match="holds no sets"):
+        tv.read_sets(tmp_path / "words.toml")
+    (tmp_path / "outside.toml").write_text('bootstrap = 5\n[[set]]\nname = "four"\n')
+    with pytest.raises(InvalidArgument, match="outside of sets: .*bootstrap"):
+        tv.read_sets(tmp_path / "outside.toml")
+
+
+def test_ids_of_one_reference_lie_beside_the_file_of_sets(
+    images: Path, subjects: np.ndarray, tmp_path: Path
+) -> None:
+    np.save(tmp_path / "m.npy", subjects[0])
+    (tmp_path / "ids.txt").write_text("".join(f"{name}\n" for name in NAMES[::-1]))
+    text = '[[set]]\nname = "four"\nimages = "images"\n[set.references]\n'
+    (tmp_path / "sets.toml").write_text(f'{text}m = {{ file = "m.npy", ids = "ids.txt" }}\n')
+    (data,) = tv.read_sets(tmp_path / "sets.toml")
+    expected = subjects[0][::-1, ::-1]
+    np.testing.assert_array_equal(data.references["m"][0].square(), expected)

@@ -123,7 +123,12 @@ def read_models(models: Sequence[str | Network] | str | Network, random: bool) -
                     f"{one!r} is no network. Write MODEL, MODEL@MODULE or random:MODEL@MODULE, "
                     "e.g. torchvision/alexnet@features.10."
                 )
-        modules, _ = found.setdefault((name, trained), ([], network))
+        modules, other = found.setdefault((name, trained), ([], network))
+        if other is not network:
+            raise InvalidArgument(
+                f"Two networks are called {name!r}, both {'trained' if trained else 'random'}. "
+                "Give each a name of its own, so that files and tables tell them apart."
+            )
         modules.append(module or DEFAULT)
     if random:
         for (name, trained), (modules, network) in list(found.items()):

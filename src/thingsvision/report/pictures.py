@@ -61,6 +61,8 @@ def draw(
                 continue
             title = one.name if len(data) > 1 else None
             behind = f"-{file_name(one.name)}" if len(data) > 1 else ""
+            for earlier in ("bars", "profile"):
+                (folder / f"{earlier}{behind}{suffix}").unlink(missing_ok=True)
             key = f"Bars {one.name}"
             figures[key] = folder / f"bars{behind}{suffix}"
             plot_models(of, figures[key], title=title)

@@ -170,6 +170,7 @@ def report_rsa(
     inference = {"comparison": comparison, "n_resamples": n_resamples, "seed": seed}
     table, pairwise, chosen = _statistics(data, rdms, inference, level)
     for name, rows in {"table": table, "pairwise": pairwise, "chosen": chosen}.items():
+        (folder / f"{name}.csv").unlink(missing_ok=True)  # of an earlier run, with other networks
         if len(rows):
             rows.to_csv(folder / f"{name}.csv", index=False)
     figures = draw(folder, data, rdms, table, n_clusters, n_drawn, photographs, seed)

@@ -172,12 +172,13 @@ def read_sets(path: str | Path) -> list[ReferenceSet]:
     path = Path(path).expanduser()
     text = read_text(path, "file of sets", SETS)
     try:
-        tables = tomllib.loads(text).get("set")
+        document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise InvalidArgument(f"{path} cannot be read as TOML: {error}. {SETS}") from error
-    if not isinstance(tables, list) or not tables:
+    tables = document.get("set")
+    if not isinstance(tables, list) or not all(isinstance(one, dict) for one in tables or [None]):
         raise InvalidArgument(f"{path} holds no sets. Each begins with a line [[set]].")
-    problems = []
+    problems = [f"outside of sets: {unknown('key', k, ['set'])}" for k in document if k != "set"]
     for number, table in enumerate(tables, 1):
         label = f"set {number}" if "name" not in table else f"set {table['name']!r}"
         problems += [f"{label}: {text}" for text in _wrong(table, path.parent)]
@@ -193,6 +194,8 @@ def read_sets(path: str | Path) -> list[ReferenceSet]:
 def _wrong(table: Mapping[str, Any], folder: Path) -> list[str]:
     """Say what is wrong with the table of a set, before anything is loaded."""
     problems = [str(unknown("key", key, KEYS)) for key in table if key not in KEYS]
+    if mistyped := _mistyped(table):
+        return problems + mistyped  # what follows needs the right types
     if "name" not in table:
         problems.append("it has no name")
     if "images" not in table and "dataset" not in table:
@@ -202,7 +205,8 @@ def _wrong(table: Mapping[str, Any], folder: Path) -> list[str]:
     for one in (f for f in files if isinstance(f, Mapping)):
         problems += [str(unknown("key", k, OF_REFERENCE)) for k in one if k not in OF_REFERENCE]
     paths = [str(one.get("file", "")) if isinstance(one, Mapping) else one for one in files]
-    needed = [table.get("images"), *map(_file, paths), table.get("ids"), table.get("order")]
+    lists = [one.get("ids") for one in files if isinstance(one, Mapping)]
+    needed = [table.get("images"), *map(_file, paths), table.get("ids"), table.get("order"), *lists]
     absent = [str(one) for one in needed if isinstance(one, str) and not _at(one, folder).exists()]
     if absent:
         source = f" To be had from: {table['source']}" if "source" in table else ""
@@ -210,11 +214,45 @@ def _wrong(table: Mapping[str, Any], folder: Path) -> list[str]:
     return problems
 
 
+def _mistyped(table: Mapping[str, Any]) -> list[str]:
+    """Say which values of a set's table are of a wrong type; "false" is not false."""
+    problems = [
+        f"{key} is {table[key]!r}, which is no text"
+        for key in ("name", "images", "dataset", "ids", "order", "source")
+        if key in table and not (isinstance(table[key], str) and table[key])
+    ]
+    if not isinstance(table.get("by_position", False), bool):
+        problems.append(f"by_position is {table['by_position']!r}; write true or false, unquoted")
+    references = table.get("references", {})
+    if isinstance(references, list) and all(isinstance(one, str) for one in references):
+        return problems  # names of a dataset's own
+    if not isinstance(references, Mapping):
+        return [
+            *problems,
+            f"references is {references!r}; write NAME = FILE below [set.references]",
+        ]
+    for name, one in references.items():
+        if isinstance(one, Mapping):
+            texts = {"file": None, **{k: v for k, v in one.items() if k != "axis"}}
+            problems += [
+                f"the reference {name!r} has no file"
+                if value is None
+                else f"{key} of the reference {name!r} is {value!r}, which is no text"
+                for key, value in texts.items()
+                if not (isinstance(value, str) and value)
+            ]
+            if type(one.get("axis", 0)) is not int:
+                problems.append(f"axis of the reference {name!r} is {one['axis']!r}, no number")
+        elif not (isinstance(one, str) and one):
+            problems.append(f"the reference {name!r} is {one!r}, which is no file")
+    return problems
+
+
 def _from_table(table: Mapping[str, Any], folder: Path) -> ReferenceSet:
     references: Any = table.get("references", ())
     if isinstance(references, Mapping):
         references = {
-            name: {**one, "file": _at(one["file"], folder)}
+            name: {**one, **{key: _at(one[key], folder) for key in ("file", "ids") if key in one}}
             if isinstance(one, Mapping)
             else str(_at(one, folder))
             for name, one in references.items()
