@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -173,6 +174,16 @@ def test_the_92_objects_give_the_known_figures(
     others = [np.mean(np.delete(people, k, axis=0), axis=0) for k in range(4)]
     assert low < high
     assert pearsonr(others[0], people[0])[0] > 0  # one person is like the others
+
+
+@pytest.mark.parametrize("other", ["NOISE", "a b/c", "a_b-c"])
+def test_sets_of_the_same_files_are_refused(
+    noise: ReferenceSet, other: str, tmp_path: Path
+) -> None:
+    sets = [replace(noise, name=name) for name in ("noise", "a b-c", other)]
+    with pytest.raises(InvalidArgument, match=rf"'{other}' would be written to the same files"):
+        report(toy_network(), sets, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_two_networks_of_one_name_are_refused() -> None:

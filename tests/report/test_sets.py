@@ -58,6 +58,21 @@ def test_one_of_several_arrays_is_named_behind_the_file(
     assert data.joined_by == "position"
 
 
+def test_a_file_with_an_at_in_its_name_lies_beside_the_file_of_sets(
+    images: Path, subjects: np.ndarray, tmp_path: Path
+) -> None:
+    np.save(tmp_path / "it@3t.npy", subjects[0])
+    (tmp_path / "sets.toml").write_text("""
+        [[set]]
+        name = "one"
+        images = "images"
+        by_position = true
+        references = { IT = "it@3t.npy" }
+    """)
+    (data,) = tv.read_sets(tmp_path / "sets.toml")
+    np.testing.assert_array_equal(data.references["IT"][0].square(), subjects[0])
+
+
 def test_a_reference_of_other_stimuli_is_refused_before_anything_runs(
     images: Path, subjects: np.ndarray
 ) -> None:

@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 
 import thingsvision as tv
-from thingsvision import hdf5_images
 from thingsvision.errors import (
     ImageError,
     InvalidArgument,
@@ -23,6 +22,7 @@ from thingsvision.errors import (
     ThingsvisionWarning,
     UnknownName,
 )
+from thingsvision.stimuli import hdf5_images
 from thingsvision.testing import toy_network
 
 BRICKS = np.random.default_rng(0).integers(0, 255, (12, 8, 6, 3), np.uint8)

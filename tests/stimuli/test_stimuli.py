@@ -14,8 +14,9 @@ from PIL import Image
 
 from thingsvision.errors import ImageError, InvalidArgument, StimulusError
 from thingsvision.images import SUFFIXES
-from thingsvision.stimuli import COMMON, StimulusSet, load_stimuli
+from thingsvision.stimuli import StimulusSet, load_stimuli
 from thingsvision.stimuli.folders import find_images
+from thingsvision.stimuli.loading import COMMON
 from thingsvision.store.records import write_tables
 
 MakeFolder = Callable[..., Path]

@@ -19,7 +19,7 @@ from thingsvision.errors import InvalidArgument, StoreError
 from thingsvision.reduction import Reduce
 from thingsvision.store import STORES
 from thingsvision.testing import toy_network
-from thingsvision.verification import OK, UNCHECKED, WRONG, Verification
+from thingsvision.verification.verify import OK, UNCHECKED, WRONG, Verification
 
 MODULES = ["thin", "fc", "noise"]
 COUNT, BATCH = 7, 2

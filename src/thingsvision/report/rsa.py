@@ -5,19 +5,20 @@ from __future__ import annotations
 import logging
 import os
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import InvalidArgument, ThingsvisionError, ThingsvisionWarning, counted
+from ..errors import InvalidArgument, ThingsvisionError, ThingsvisionWarning, counted, listing
 from ..rsa.comparison import COMPARISONS
 from ..rsa.dissimilarity import DISSIMILARITIES
 from ..rsa.inference import compare_models, compare_models_pairwise
 from ..rsa.module_choice import choose_module
 from ..rsa.rdm import RDM
 from ..zoo import Network
-from .models import Model, module_rdms, read_models
+from .models import Model, file_name, module_rdms, read_models
 from .page import write_page
 from .pictures import draw
 from .sets import ReferenceSet
@@ -148,6 +149,12 @@ def report_rsa(
     data = [sets] if isinstance(sets, ReferenceSet) else list(sets)
     if not data:
         raise InvalidArgument("There is no set of stimuli to compare networks on.")
+    folders = Counter(file_name(one.name).lower() for one in data)
+    if shared := [one.name for one in data if folders[file_name(one.name).lower()] > 1]:
+        raise InvalidArgument(
+            f"The sets {listing([repr(name) for name in shared])} would be written to the same "
+            "files. Give them names that differ in more than case, spaces and slashes."
+        )
     wanted = read_models(models, random)
     folder = Path(out).expanduser()
     options = {"batch_size": batch_size, "seed": seed, "progress": progress}

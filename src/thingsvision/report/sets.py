@@ -194,8 +194,6 @@ def read_sets(path: str | Path) -> list[ReferenceSet]:
 def _wrong(table: Mapping[str, Any], folder: Path) -> list[str]:
     """Say what is wrong with the table of a set, before anything is loaded."""
     problems = [str(unknown("key", key, KEYS)) for key in table if key not in KEYS]
-    if mistyped := _mistyped(table):
-        return problems + mistyped  # what follows needs the right types
     if "name" not in table:
         problems.append("it has no name")
     if "images" not in table and "dataset" not in table:
@@ -204,10 +202,13 @@ def _wrong(table: Mapping[str, Any], folder: Path) -> list[str]:
     files = list(references.values()) if isinstance(references, Mapping) else []
     for one in (f for f in files if isinstance(f, Mapping)):
         problems += [str(unknown("key", k, OF_REFERENCE)) for k in one if k not in OF_REFERENCE]
+    if mistyped := _mistyped(table):
+        return problems + mistyped  # what follows needs the right types
     paths = [str(one.get("file", "")) if isinstance(one, Mapping) else one for one in files]
     lists = [one.get("ids") for one in files if isinstance(one, Mapping)]
-    needed = [table.get("images"), *map(_file, paths), table.get("ids"), table.get("order"), *lists]
-    absent = [str(one) for one in needed if isinstance(one, str) and not _at(one, folder).exists()]
+    needed = [table.get("images"), *paths, table.get("ids"), table.get("order"), *lists]
+    places = {one: _file(str(_at(one, folder))) for one in needed if isinstance(one, str)}
+    absent = [one for one, place in places.items() if not Path(place).exists()]
     if absent:
         source = f" To be had from: {table['source']}" if "source" in table else ""
         problems.append(f"there is no {listing(absent)}.{source}")
