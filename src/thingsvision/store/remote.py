@@ -201,9 +201,9 @@ class RemotePath:
         """Read an object."""
         return bytes(self._asked(self._system.cat_file))
 
-    def read_text(self, encoding: str = "utf-8") -> str:
+    def read_text(self, encoding: str = "utf-8", errors: str = "strict") -> str:
         """Read an object as text."""
-        return self.read_bytes().decode(encoding)
+        return self.read_bytes().decode(encoding, errors)
 
     def write_bytes(self, data: bytes) -> None:
         """Put an object, in the place of another of this name."""
