@@ -44,6 +44,7 @@ from torchvision import transforms
 import thingsvision as tv
 from thingsvision.errors import InvalidArgument
 from thingsvision.forward import choose_forward
+from thingsvision.memory_use import used_memory
 from thingsvision.planning import plan
 from thingsvision.preprocessing import preprocess
 
@@ -334,26 +335,29 @@ def agreement(case: Case, folder: Path, other: Path) -> list[str]:
 
 
 def peak(case: Case, images: Path) -> None:
-    """Print this process's peak memory after an extraction, in MB."""
+    """Print what this process takes with the network loaded, and at most later, in MB."""
+    network = tv.load_model(f"{case.source}/{case.model}", pretrained=False, seed=0)
+    stimuli = tv.load_stimuli(images)
+    loaded = used_memory() or 0
     with tempfile.TemporaryDirectory() as folder:
-        network = tv.load_model(f"{case.source}/{case.model}", pretrained=False, seed=0)
-        ours(network, tv.load_stimuli(images), case, Path(folder) / "out")
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+        ours(network, stimuli, case, Path(folder) / "out")
+    print(loaded / 2**20, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 
 def show_memory(names: list[str], folder: Path) -> None:
-    print("| network | 512 images, MB | 2,048 images, MB | difference |")
+    print("| case | network loaded, MB | peak, 512 images, MB | peak, 2,048 images, MB |")
     print("| --- | --- | --- | --- |")
     few, many = folder / "few", folder / "many"
     make_images(few, 512)
     make_images(many, 2048)
     for name in names:
-        sizes = []
+        peaks = []
         for images in (few, many):
             command = [sys.executable, __file__, "--peak", name, str(images)]
             run = subprocess.run(command, capture_output=True, text=True, check=True)
-            sizes.append(float(run.stdout))
-        print(f"| {name} | {sizes[0]:.0f} | {sizes[1]:.0f} | {sizes[1] - sizes[0]:.0f} |")
+            loaded, most = map(float, run.stdout.split())
+            peaks.append(f"{most:.0f} ({most - loaded:.0f} more)")
+        print(f"| {CASES[name].label} | {loaded:.0f} | {peaks[0]} | {peaks[1]} |", flush=True)
 
 
 def main() -> None:

@@ -1,12 +1,13 @@
-"""Folders that were made and stayed empty are removed; all others stay."""
+"""Empty folders that are removed, and written bytes that the system need not keep in memory."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
-from thingsvision.store.disk import without_empty_folders
+from thingsvision.store.disk import let_go, without_empty_folders
 
 
 def test_only_new_and_empty_folders_are_removed(tmp_path: Path) -> None:
@@ -21,3 +22,19 @@ def test_only_new_and_empty_folders_are_removed(tmp_path: Path) -> None:
     assert sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")) == [
         "full", "full/kept.txt", "old",
     ]  # fmt: skip
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="this system takes no such advice")
+def test_what_is_let_go_stays_in_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError("not on this file system")
+
+    with (tmp_path / "file").open("wb", buffering=0) as file:
+        file.write(b"first ")
+        let_go(file.fileno())
+        file.write(b"second")
+        monkeypatch.setattr(os, "posix_fadvise", refuse)
+        let_go(file.fileno())
+        monkeypatch.delattr(os, "posix_fadvise")  # macOS, Windows
+        let_go(file.fileno())
+    assert (tmp_path / "file").read_bytes() == b"first second"

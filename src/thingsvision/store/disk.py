@@ -46,6 +46,17 @@ def write_at(handle: io.RawIOBase, start: int, data: bytes | memoryview) -> None
         rest = rest[handle.write(rest) :]
 
 
+def let_go(descriptor: int) -> None:
+    """Tell the system that what was written to an open file will not be read soon.
+
+    It begins to write it to the disk, without waiting, and uses its memory for what comes next:
+    new features do not drive the images out of it, and no new memory has to be found for them.
+    """
+    if hasattr(os, "posix_fadvise"):
+        with suppress(OSError):  # advice only; not all file systems take it
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+
+
 def sync(path: Path) -> None:
     """Force a file, or the names in a folder, onto the disk: it then survives a power failure.
 
