@@ -116,7 +116,7 @@ def test_memory_that_features_would_fill(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_time_is_that_of_the_first_batch_for_all() -> None:
     network = toy_network(backend=slow(row=0.01))
-    found = plan(network, IMAGES, "fc", batch_size=5).estimate()
+    found = estimate_cost(plan(network, IMAGES, "fc", batch_size=5))
     assert found.seconds is not None and found.seconds >= 0.01 * 50
     assert found.images_per_second == pytest.approx(50 / found.seconds)
     assert found.trial is not None and found.trial.rows == 5

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .encoding.result import EncodingResult
     from .engines.ray import extract_with_ray
     from .engines.shard import extract_shard
+    from .estimate import estimate_cost
     from .extraction import extract_features
     from .features import Features, FeatureSet
     from .planning import plan
@@ -68,6 +69,7 @@ _HOMES = {
     "convert_features": "store.convert",
     "describe_methods": "description",
     "diff_features": "diff",
+    "estimate_cost": "estimate",
     "extract_features": "extraction",
     "extract_shard": "engines.shard",
     "extract_with_ray": "engines.ray",
@@ -124,6 +126,7 @@ __all__ = [
     "convert_features",
     "describe_methods",
     "diff_features",
+    "estimate_cost",
     "extract_features",
     "extract_shard",
     "extract_with_ray",

@@ -7,18 +7,15 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .memory_use import free_on
+from .plans import Plan
 from .store import STORES, choose_format, location
 from .store.remote import is_remote
 from .store.staged import StagedStore
 from .trial import Trial, try_batch
-
-if TYPE_CHECKING:
-    from .planning import Plan
 
 # Numbers of features that a projection is proposed to leave, the largest that fits.
 PROJECTED = (5000, 2000, 1000, 500, 200)

@@ -19,7 +19,8 @@ from .errors import ThingsvisionWarning, counted, listing
 from .features import FeatureSet
 from .forward import choose_forward
 from .halving import Halving
-from .planning import AUTO, Plan, plan
+from .planning import AUTO, plan
+from .plans import Plan
 from .reduction import Reduction
 from .stimuli import StimulusSet
 from .store import Sink, choose_format, make_store, recorded_batch_size

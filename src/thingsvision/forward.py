@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from math import isfinite
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +14,8 @@ from numpy.typing import NDArray
 from .backends.base import FastBackend
 from .batches import load_batches
 from .errors import InvalidArgument, listing
+from .plans import Plan
 from .reduction import flatten
-
-if TYPE_CHECKING:
-    from .planning import Plan
 
 # Largest deviation of the faster way from the plain one, relative to a module's largest magnitude.
 TOLERANCE = 1e-5

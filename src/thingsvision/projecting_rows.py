@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .errors import InvalidArgument
-from .planning import Plan
+from .plans import Plan
 from .projection import Projection, bind_projections
 from .reduction import Reduce, flatten
 

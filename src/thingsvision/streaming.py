@@ -25,7 +25,8 @@ from .errors import InvalidArgument, ThingsvisionWarning, counted, listing, unkn
 from .extraction import run
 from .features import Features
 from .memory import read_memory
-from .planning import Plan, plan
+from .planning import plan
+from .plans import Plan
 from .preprocessing import Preprocessing
 from .projecting_rows import Projected, projected
 from .reduction import Reduction

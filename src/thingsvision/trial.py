@@ -7,7 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from statistics import median
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +15,7 @@ from numpy.typing import NDArray
 from .batches import load_batches
 from .forward import Forward, choose_forward
 from .memory_use import PeakMemory, free_on, is_out_of_memory
-
-if TYPE_CHECKING:
-    from .planning import Plan
+from .plans import Plan
 
 log = logging.getLogger("thingsvision")
 

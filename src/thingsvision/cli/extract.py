@@ -240,6 +240,7 @@ def extract(
             f"There is no folder or file {images!r}, but {name!r} is a folder. The network comes "
             f"first, NAME IMAGES: thingsvision extract {images} {name} …"
         )
+    from ..estimate import estimate_cost
     from ..extraction import extract_features
     from ..images import MAX_PIXELS
     from ..planning import plan
@@ -285,7 +286,7 @@ def extract(
             options["batch_size"] = recorded_batch_size(out) or batch_size
         with results_alone():
             work = plan(network, stimuli, list(modules), **options)
-            cost = work.estimate(out, format=format, measure=network.backend.device != "meta")
+            cost = estimate_cost(work, out, format=format, measure=network.backend.device != "meta")
         show_plan(work, cost, out, weights, random, style)
         return
     options |= {"out": out, "format": format}

@@ -12,7 +12,7 @@ from .output import duration_text, say, show_record, show_table, size_text
 
 if TYPE_CHECKING:
     from ..estimate import Estimate
-    from ..planning import Plan
+    from ..plans import Plan
 
 
 def show_plan(

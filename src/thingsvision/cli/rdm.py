@@ -10,15 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .output import show_table, shown_path
 from .rdm_files import targets
 from .rdm_network import AGAIN, NOTHING, STAY, network_options, refuse_network_options, stream
+from .rdm_shown import draw, record, show_rdms
 from .verb import AFTER_INTERRUPT, Verb, table_options
 
 if TYPE_CHECKING:
     from ..features import FeatureSet
-    from ..rsa.rdm import RDM
-    from ..stimuli import StimulusSet
 
 
 @click.command(
@@ -145,7 +143,7 @@ def rdm(
             bandwidth=bandwidth, written=written,
         )  # fmt: skip
         before = ["model"] if options["others"] else []
-        _show(rows, style, before, ["projected"] if options["project"] else [])
+        show_rdms(rows, style, before, ["projected"] if options["project"] else [])
         if n_failed:
             ctx.exit(1)
         return
@@ -177,36 +175,7 @@ def rdm(
         if name in plots:
             draw(result, plots[name], pictures)
         rows.append(record(result, name, path, plots.get(name)))
-    _show(rows, style)
-
-
-def record(
-    rdm: RDM, module: str, path: Path | None, figure: Path | None, model: str | None = None
-) -> dict[str, Any]:
-    """Sum an RDM up in a row of the table."""
-    values = rdm.dissimilarities
-    return {
-        **({} if model is None else {"model": model}),
-        "module": module,
-        "stimuli": len(rdm),
-        "least": float(values.min()),
-        "mean": float(values.mean(dtype="float64")),
-        "most": float(values.max()),
-        "dissimilarity": rdm.dissimilarity,
-        "file": "" if path is None else shown_path(path),
-        "figure": "" if figure is None else shown_path(figure),
-    }
-
-
-def _show(
-    rows: Sequence[dict[str, Any]],
-    style: str | None,
-    before: Sequence[str] = (),
-    after: Sequence[str] = (),
-) -> None:
-    paths = [column for column in ("file", "figure") if any(row[column] for row in rows)]
-    columns = (*before, "module", "stimuli", "least", "mean", "most", *after, *paths)
-    show_table(rows, style, columns=columns, cut=[*paths, *before])
+    show_rdms(rows, style)
 
 
 def labels(path: Path, ids: Sequence[str]) -> dict[str, list[str]]:
@@ -239,19 +208,6 @@ def labels(path: Path, ids: Sequence[str]) -> dict[str, list[str]]:
     if "fold" in columns:
         found["folds"] = [table[name]["fold"] for name in ids]
     return found
-
-
-def draw(rdm: RDM, path: Path, images: StimulusSet | None) -> None:
-    """Draw one RDM, by class where the ids have folders, with photographs if wanted."""
-    from ..plotting import plot_rdm
-
-    pictures: dict[str, Any] | None = None
-    ids = rdm.ids or ()
-    if images is not None:
-        chosen = images.select(ids)
-        pictures = {name: chosen.image(row) for row, name in enumerate(chosen.ids)}
-    groups = [name.partition("/")[0] for name in ids] if all("/" in i for i in ids) else None
-    plot_rdm(rdm, path, images=pictures, groups=groups or None, title=rdm.name or None)
 
 
 def _chosen(features: FeatureSet, patterns: Sequence[str], source: str) -> list[str]:

@@ -12,11 +12,12 @@ import click
 from . import choices
 from .output import results_alone
 from .rdm_files import check_target, network_targets
+from .rdm_shown import draw, record
 from .values import read_count, read_device, read_projections, read_reductions, read_size
 from .verb import one_of, read_rows, require_name
 
 if TYPE_CHECKING:
-    from ..planning import Plan
+    from ..plans import Plan
     from ..zoo import Network
 
 STAY = "RDMs that were written are whole and stay; nothing else is kept."
@@ -207,7 +208,6 @@ def stream(
     from ..rsa.rdm_set import save_whole
     from ..stimuli import load_stimuli
     from ..streaming import iterate_rdms, warn_of_failed
-    from .rdm import draw, record
 
     require_name("dissimilarity", dissimilarity, DISSIMILARITIES)
     for option, given_path in {"--out": out, "--plot": plot}.items():

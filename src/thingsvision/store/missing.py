@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import StoreError, listing, nearest
-from .records import META
 from .remote import is_remote
 
+# A folder with this file is a feature store.
+META = "meta.json"
 MAKES_ONE = "thingsvision extract makes one."
 
 

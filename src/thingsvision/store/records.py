@@ -31,10 +31,12 @@ from ..stimuli import StimulusSet
 from ..text_files import reason_of
 from .disk import sync
 from .failures import Failure, read_spelled, spelled
+from .missing import META as META
+from .missing import no_features
 from .remote import LOOK, is_remote
 from .sums import without_sums
 
-META, STIMULI, NAMES, PROGRESS = "meta.json", "stimuli.csv", "file_names.txt", "progress.txt"
+STIMULI, NAMES, PROGRESS = "stimuli.csv", "file_names.txt", "progress.txt"
 FINISHED, UNFINISHED = "finished", "unfinished"
 OK, FAILED = "ok", "failed"
 MEND = "Put it back as it was, or delete the folder and extract the features again."
@@ -54,8 +56,6 @@ def read_meta(folder: Path) -> dict[str, Any]:
     try:
         meta = json.loads((folder / META).read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError) as error:
-        from .missing import no_features
-
         raise no_features(folder) from error
     except OSError as error:
         look = LOOK if is_remote(folder) else "Allow yourself to read it, or give another folder"

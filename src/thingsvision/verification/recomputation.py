@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from ..batches import load_batches, refuse_failures
 from ..errors import InvalidArgument, ThingsvisionWarning
 from ..forward import choose_forward
-from ..planning import Plan, plan
+from ..planning import plan
+from ..plans import Plan
 from ..preprocessing import Preprocessing
 from ..stimuli import StimulusSet
 from ..zoo import Network, load_model
