@@ -41,6 +41,15 @@ def test_lines_and_bands_are_those_of_the_table(table: pd.DataFrame, tmp_path: P
         assert names == [f"layer{k}" for k in range(1, 5)]
 
 
+def test_long_titles_are_not_cut_off(table: pd.DataFrame) -> None:
+    renamed = table.assign(reference=table["reference"] + ", a group of sixteen people")
+    figure = tv.plot_profile(renamed)
+    figure.draw_without_rendering()
+    spans = [axes.title.get_window_extent().intervalx for axes in figure.axes]
+    assert spans[0][0] >= 0 and spans[-1][1] <= figure.bbox.width
+    assert spans[0][1] < spans[1][0]
+
+
 def test_one_module_has_no_profile(table: pd.DataFrame) -> None:
     with pytest.raises(InvalidArgument, match="more than one"):
         tv.plot_profile(table[table["model"] == "one"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from math import ceil
 from pathlib import Path
 
 import matplotlib as mpl
@@ -92,7 +93,9 @@ def plot_rdm_grid(
     columns = there if columns is None else [name for name in columns if name in there]
     if not columns:
         raise InvalidArgument("There is no RDM to draw.")
-    blocks = [columns[start : start + MOST] for start in range(0, len(columns), MOST)]
+    # As many in each as can be: one matrix alone below would look lost.
+    wide = ceil(len(columns) / ceil(len(columns) / MOST))
+    blocks = [columns[start : start + wide] for start in range(0, len(columns), wide)]
     # Rows without a matrix in a block need no line there.
     lines = [[row for row in rows if set(block) & set(row[1])] for block in blocks]
     with mpl.rc_context(STYLE):

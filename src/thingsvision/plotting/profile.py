@@ -76,9 +76,11 @@ def plot_profile(
     with mpl.rc_context(STYLE):
         longest = max(len(modules[model]) for model in models)
         words = max(text_width(name, 7.0) for model in models for name in modules[model])
+        titles = [f"{model}: {reference}" for model in models for reference in references]
+        title_width = 0.15 + max(text_width(one, STYLE["font.size"]) for one in titles)
         size = (
-            0.9 + len(references) * max(NARROWEST, STEP * longest),
-            0.3 + len(models) * (HIGH + words),
+            0.9 + len(references) * max(NARROWEST, STEP * longest, title_width),
+            0.5 + len(models) * (HIGH + words),
         )
         figure = Figure(figsize=size, dpi=dpi, layout="constrained")
         panels = figure.subplots(len(models), len(references), sharey=True, squeeze=False)
@@ -92,7 +94,9 @@ def plot_profile(
             panels[row, 0].set_ylabel(AXIS.get(comparison, comparison.replace("_", " ")))
         handles, labels = panels[0, 0].get_legend_handles_labels()
         if len(labels) > 1:
-            panels[0, 0].legend(handles, labels, frameon=False, fontsize=7, loc="best")
+            figure.legend(
+                handles, labels, frameon=False, ncols=len(labels), loc="outside lower right"
+            )
         if title:
             figure.suptitle(title, fontsize=9)
         if path is not None:
