@@ -78,3 +78,13 @@ def test_wrapping_keeps_indentation_paths_and_empty_lines() -> None:
 )
 def test_sizes(count: int, text: str) -> None:
     assert size_text(count) == text
+
+
+def test_small_numbers_do_not_look_like_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [{"p": value} for value in (0.25, 0.0, 3.4567e-05, -2e-12, float("nan"))]
+    show_table(rows, None, columns=("p",))
+    shown = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    assert shown == ["p", "0.2500", "0.0000", "3.5e-05", "-2.0e-12", "nan"]
+    show_table(rows, "csv", columns=("p",))
+    lines = capsys.readouterr().out.split()
+    assert lines == ["p", "0.25", "0.0", "3.4567e-05", "-2e-12", "nan"]

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 WIDTH, WIDEST_TEXT = 80, 100
 GAP = 2
 NARROWEST = 8  # of a column that is cut
+TINY = 0.001  # numbers below keep two digits of their own, lest they look like nothing
 GOES_ON = "What was finished is kept: run the same command again, and it goes on from there."
 
 Row = Mapping[str, Any]
@@ -218,7 +219,10 @@ def _print_csv(rows: Sequence[Row], columns: Sequence[str], cut: Sequence[str]) 
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(rows[0] if rows else columns)
     for row in rows:
-        writer.writerow([_text(value) for value in row.values()])
+        # Numbers whole: what reads this rounds for itself.
+        writer.writerow(
+            [value if isinstance(value, float) else _text(value) for value in row.values()]
+        )
 
 
 def _json(value: Any) -> str:
@@ -232,7 +236,7 @@ def _text(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return f"{value:.4f}"
+        return f"{value:.4f}" if value == 0 or abs(value) >= TINY else f"{value:.1e}"
     if isinstance(value, (list, tuple)):
         separator = "×" if all(isinstance(item, int) for item in value) else " "
         return separator.join(map(str, value))
