@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from math import sqrt
 from typing import Any
 
-from .errors import InvalidArgument
+from .errors import InvalidArgument, counted
 from .features import Features, FeatureSet
 from .store import location, read_meta
+from .store.reading import refuse_unfinished
 from .store.records import read_stimuli
 
 TOOLBOX = (
@@ -74,7 +75,7 @@ def describe_methods(features: str | os.PathLike[str] | FeatureSet | Features) -
     InvalidArgument
         If features do not know what made them.
     StoreError
-        If the folder holds no features.
+        If the folder holds no features, or unfinished ones.
 
     Examples
     --------
@@ -88,7 +89,9 @@ def describe_methods(features: str | os.PathLike[str] | FeatureSet | Features) -
     failed = 0
     if isinstance(features, (str, os.PathLike)):
         folder = location(features)
-        record = read_meta(folder).get("provenance", {})
+        meta = read_meta(folder)
+        refuse_unfinished(folder, meta)
+        record = meta.get("provenance", {})
         if (folder / "stimuli.csv").is_file():
             failed = sum(row.get("status", "ok") != "ok" for row in read_stimuli(folder))
     else:
@@ -106,7 +109,8 @@ def describe_methods(features: str | os.PathLike[str] | FeatureSet | Features) -
         _computed(record, references),
     ]
     if failed:
-        sentences.append(f"{failed} images could not be decoded and have no features.")
+        verb = "has" if failed == 1 else "have"
+        sentences.append(f"{counted(failed, 'image')} could not be decoded and {verb} no features.")
     if any(made["projected"] for made in record.get("projections", {}).values()):
         references.append(PROJECTION)
     listed = "\n".join(sorted(dict.fromkeys(references), key=str.lower))

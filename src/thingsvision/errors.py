@@ -117,15 +117,15 @@ def listing(items: Sequence[object], limit: int = 10) -> str:
     return shown if len(items) <= limit else f"{shown} and {len(items) - limit} more"
 
 
-def counted(number: int, noun: str) -> str:
+def counted(number: int, noun: str, plural: str = "") -> str:
     """Spell a number of things.
 
     Examples
     --------
-    >>> counted(1, "image"), counted(2, "image")
-    ('1 image', '2 images')
+    >>> counted(1, "image"), counted(2, "image"), counted(0, "stimulus", "stimuli")
+    ('1 image', '2 images', '0 stimuli')
     """
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    return f"{number} {noun if number == 1 else plural or noun + 's'}"
 
 
 def several(names: Sequence[str], example: str) -> Sequence[str]:

@@ -89,7 +89,8 @@ def extract_features(
         last bits is done faster, if the first images show no relative deviation above 1e-5.
     precision : {"float32", "bfloat16", "float16"}
         Of convolutions and matrix products. bfloat16 is several times faster where the processor
-        has it, and has three significant digits; the arrays are float32 all the same.
+        has it; every number is rounded to about three digits on the way, so that single features
+        may be off by some per cent of the largest. The arrays are float32 all the same.
     decode : {"exact", "fast"}, optional
         How files become pictures; by default as the network's preprocessing says, exactly.
         ``"fast"`` decodes JPEGs no larger than the resize needs, and resizes only what the crop
@@ -173,6 +174,9 @@ def run(
         sum(min(first.batch_size, len(first.stimuli) - start) for start in batches)
         for batches in (wanted, starts)
     )
+    if missing < count:
+        log.info("%d of %d are there already; the other %d are computed.", count - missing,
+                 count, missing)  # fmt: skip
     is_first = True
     bar = tqdm(
         total=count, initial=count - missing, unit=f" {first.stimuli.modality}s",

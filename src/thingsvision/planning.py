@@ -10,7 +10,7 @@ from typing import Any
 
 from .backends.base import FastBackend
 from .batches import input_size
-from .errors import InvalidArgument, ThingsvisionWarning, listing, unknown
+from .errors import InvalidArgument, ThingsvisionWarning, counted, listing, unknown
 from .plans import Plan
 from .preprocessing import Preprocessing
 from .projection import bind_projections
@@ -84,8 +84,8 @@ decode
     captures = survey.resolve(patterns)
     if left_out := survey.left_out(patterns):
         warnings.warn(
-            f"{len(left_out)} modules return no array with a row per stimulus of their own and "
-            f"were left out: {listing(left_out, 5)}.",
+            f"Left out: {listing(left_out, 5)} ({counted(len(left_out), 'module')} without an "
+            "array that has a row per stimulus of its own).",
             ThingsvisionWarning,
             stacklevel=3,
         )

@@ -288,3 +288,42 @@ def test_the_help_names_all_reductions(run: Run) -> None:
     said = " ".join(run("extract", "--help").out.split()).replace("- ", "-")
     for name in REDUCTIONS:
         assert name in said
+
+
+def test_a_dry_run_tells_what_is_there_already(run: Run, place: Path) -> None:
+    run(*ARGS, "-o", "out", "--shard", "2/2")
+    half = run(*ARGS, "-o", "out", "--dry-run")
+    assert "there already  2 images" in half.out
+    first = run(*ARGS, "-o", "out", "--shard", "1/2", "--dry-run")
+    assert "1/2, which has 1 of the batches" in first.out
+    rest = run(*ARGS, "-o", "out")
+    assert "2 of 6 are there already; the other 4 are computed." in rest.err
+    before = {path: path.read_bytes() for path in (place / "out").iterdir()}
+    whole = run(*ARGS, "-o", "out", "--dry-run")
+    assert "there already  6 images" in whole.out
+    assert "nothing would be computed" in " ".join(whole.err.split())
+    other = run(*ARGS, "--flatten", "-o", "out", "--dry-run")
+    assert other.code == 1 and "another request" in other.err
+    elsewhere = run(*ARGS, "-o", "images", "--dry-run")
+    assert elsewhere.code == 1 and "holds other files" in elsewhere.err
+    assert {path: path.read_bytes() for path in (place / "out").iterdir()} == before
+
+
+def test_images_that_came_and_went_are_named(run: Run, place: Path) -> None:
+    run(*ARGS, "-o", "out")
+    (place / "images" / "food" / "fig.jpg").rename(place / "images" / "food" / "date.jpg")
+    result = run(*ARGS, "-o", "out")
+    assert result.code == 1
+    words = " ".join(result.err.split())
+    assert "1 stimulus gone: food/fig.jpg; 1 stimulus new: food/date.jpg. Put them back" in words
+    listed = run(*ARGS, "-o", "listed", "--file-names", list_of(place, "b"))
+    assert listed.code == 0, listed.err
+    turned = run(*ARGS, "-o", "listed", "--file-names", list_of(place, "a"))
+    assert turned.code == 1 and "in another order" in " ".join(turned.err.split())
+
+
+def list_of(place: Path, name: str) -> Path:
+    names = ["animal/cat.jpg", "animal/dog.jpg"]
+    file = place / f"{name}.txt"
+    file.write_text("\n".join(names if name == "a" else names[::-1]) + "\n")
+    return file

@@ -109,7 +109,7 @@ def test_an_unknown_module_says_how_to_list_all(run: Run, place: Path) -> None:
 
 def test_comparison_joins_by_id(run: Run, rdms: list[RDM]) -> None:
     (row,) = json.loads(run("compare", "first.npz", "second.csv", "--json").out)
-    assert row["spearman"] == pytest.approx(tv.compare_rdms(*rdms, comparison="spearman"))
+    assert row["pearson"] == pytest.approx(tv.compare_rdms(*rdms, comparison="pearson"))
     assert row["joined by"] == "id"
     lines = run("compare", "first.npz", "second.csv", "--comparison", "pearson").out.splitlines()
     assert f"{tv.compare_rdms(*rdms, comparison='pearson'):.4f}" in lines[1]
@@ -120,11 +120,11 @@ def test_a_bare_matrix_needs_ids_or_a_word(run: Run, rdms: list[RDM]) -> None:
     said = run("compare", "first.npz", "bare.npy", "--by-position", "--json")
     (row,) = json.loads(said.out)
     assert (row["a"], row["b"], row["joined by"]) == ("first.npz", "bare.npy", "position")
-    assert row["spearman"] == pytest.approx(1)
+    assert row["pearson"] == pytest.approx(1)
     assert "not checked" in said.err
     named = run("compare", "second.csv", "bare.npy", "--ids", "ids.txt", "--json")
-    expected = tv.compare_rdms(rdms[1], rdms[0], comparison="spearman")
-    assert json.loads(named.out)[0]["spearman"] == pytest.approx(expected)
+    expected = tv.compare_rdms(rdms[1], rdms[0], comparison="pearson")
+    assert json.loads(named.out)[0]["pearson"] == pytest.approx(expected)
     assert json.loads(named.out)[0]["joined by"] == "id"
 
 
@@ -153,8 +153,8 @@ def test_folders_are_compared_with_each_other(run: Run, rdms: list[RDM], place: 
     assert [(row["a"], row["b"]) for row in rows] == [
         (a, b) for a in ("first.npz", "second.csv") for b in ("first.npz", "second.csv")
     ]
-    assert rows[0]["spearman"] == pytest.approx(1)
-    assert rows[1]["spearman"] == pytest.approx(rows[2]["spearman"])
+    assert rows[0]["pearson"] == pytest.approx(1)
+    assert rows[1]["pearson"] == pytest.approx(rows[2]["pearson"])
 
 
 def test_activations_are_no_rdms(run: Run, features: Path) -> None:

@@ -119,3 +119,21 @@ def test_diff_ends_as_diff_does(run: Run, place: Path) -> None:
     rows = json.loads(run("diff", "out", "theirs.npy", "--json").out)
     assert {row["about"] for row in rows} >= {"ids", "order", "values"}
     assert run("diff", "out", "none").code == 1
+
+
+def test_images_without_features_are_named(run: Run, place: Path) -> None:
+    file = place / "images" / "food" / "fig.jpg"
+    file.write_bytes(file.read_bytes()[:-2000])
+    assert run(*EXTRACT, "-o", "out").code == 3
+    result = run("verify", "out")
+    assert result.code == 3, result.err
+    assert "All is as recorded; but 1 image could not be decoded" in result.err
+    assert "food/fig.jpg" in result.err
+    assert "1 image could not be decoded and has no features." in run("methods", "out").out
+
+
+def test_methods_refuses_what_is_unfinished(run: Run, place: Path) -> None:
+    assert run(*EXTRACT, "-o", "out", "--shard", "1/2").code == 0
+    result = run("methods", "out")
+    assert (result.code, result.out) == (1, "")
+    assert "unfinished" in result.err

@@ -211,6 +211,39 @@ def test_preprocessing_makes_small_systematic_differences(tmp_path: Path) -> Non
     assert any("Small but systematic" in f.says for f in found.findings)
 
 
+def test_images_without_features_are_named_and_left_out(tmp_path: Path) -> None:
+    for k in range(6):
+        pixels = np.random.default_rng(k).integers(0, 255, (8, 6, 3), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{k}.png")
+    whole = tv.extract_features(toy_network(), tmp_path, "fc", batch_size=2)
+    broken = tmp_path / "3.png"
+    broken.write_bytes(broken.read_bytes()[:-40])
+    with pytest.warns(match="could not be decoded"):
+        part = tv.extract_features(toy_network(), tmp_path, "fc", batch_size=2)
+    for a, b, side in ((part, whole, "A"), (whole, part, "B")):
+        found = tv.diff_features(a, b)
+        assert not found.agree
+        [failed] = found.about("failed")
+        assert f"1 image could not be decoded and has no features in {side}: 3.png" in failed.says
+        assert [f.says for f in found.about("values")] == ["The same to the last bit"]
+    nothing = part["fc"].select(["3.png"])
+    assert not tv.diff_features(nothing, nothing).agree
+
+
+def test_another_precision_is_not_taken_for_other_preprocessing() -> None:
+    features = tv.extract_features(toy_network(), np.zeros((9, 8, 6, 3), np.uint8), "fc")["fc"]
+    rng = np.random.default_rng(0)
+    exact = rng.standard_normal((9, 400)).astype(np.float32)
+    coarse = exact + 0.03 * rng.standard_normal((9, 400)).astype(np.float32)
+    made = dict(features.provenance)
+    a = Features(exact, features.ids, "fc", ("feature",), provenance=made)
+    b = Features(
+        coarse, features.ids, "fc", ("feature",), provenance={**made, "precision": "bfloat16"}
+    )
+    assert tv.diff_features(a, b).about("precision")[-1].says.startswith("Small differences")
+    assert not tv.diff_features(a, b).about("preprocessing")
+
+
 FOREIGN = ("npy", "hdf5", "mat", "txt", "pt")
 
 

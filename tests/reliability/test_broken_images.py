@@ -186,7 +186,7 @@ def test_an_image_that_vanishes_or_changes_during_the_run(
     assert "changed while this ran" in features.failures["7.png"]
     assert "does not exist" in features.failures["8.png"]
     pictures.mend(7, 8)
-    with pytest.raises(StoreError, match=r"1 images have changed .*0\.png"):
+    with pytest.raises(StoreError, match=r"1 image changed .*0\.png"):
         extract(pictures, tmp_path / "out")
     pictures.mend(0)
     features, sizes = extract(pictures, tmp_path / "out")

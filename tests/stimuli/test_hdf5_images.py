@@ -331,7 +331,7 @@ def test_an_image_that_has_changed_is_noticed(tmp_path: Path) -> None:
     changed = BRICKS.copy()
     changed[5] = 0
     written(file, {"imgBrick": changed})
-    with pytest.raises(StoreError, match="1 images have changed.*000005"):
+    with pytest.raises(StoreError, match="1 image changed.*000005"):
         tv.extract_features(toy_network(), tv.load_stimuli(file), "fc", out=tmp_path / "out")
 
 
@@ -358,7 +358,7 @@ def test_an_interrupted_run_goes_on_unless_its_images_changed(
     changed[1] = 0
     new = tmp_path / "new.hdf5"
     written(new, {"imgBrick": changed}).replace(file)
-    with pytest.raises(StoreError, match="1 images have changed.*000001"):
+    with pytest.raises(StoreError, match="1 image changed.*000001"):
         extract()
     written(new, {"imgBrick": BRICKS}).replace(file)
     whole = tv.extract_features(toy_network(), BRICKS, "fc", batch_size=2).only.array

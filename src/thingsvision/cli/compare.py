@@ -19,16 +19,16 @@ if TYPE_CHECKING:
     cls=Verb,
     examples=(
         "thingsvision compare blocks.5.npz rdms/blocks.5.npz",
-        "thingsvision compare rdms blocks.5.npz --comparison pearson --csv",
+        "thingsvision compare rdms blocks.5.npz --comparison spearman --csv",
     ),
 )
 @click.argument("a", type=click.Path())
 @click.argument("b", type=click.Path())
 @click.option(
     "--comparison",
-    default="spearman",
+    default="pearson",
     show_default=True,
-    help="spearman, pearson, kendall_tau_a, kendall_tau_b, rho_a, cosine, whitened_correlation, "
+    help="pearson, spearman, kendall_tau_a, kendall_tau_b, rho_a, cosine, whitened_correlation, "
     "whitened_cosine, bures.",
 )
 @click.option(

@@ -149,7 +149,7 @@ SOME_FAILED = 3
     default="float32",
     show_default=True,
     callback=one_of("precision", choices.precisions),
-    help="float32; bfloat16, which is faster and has three digits; or, on GPUs, float16.",
+    help="float32; bfloat16, which is faster and rounds to three digits; or, on GPUs, float16.",
 )
 @click.option(
     "--decode",
@@ -246,6 +246,7 @@ def extract(
     from ..planning import plan
     from ..stimuli import load_stimuli, load_texts
     from ..store import choose_format, recorded_batch_size
+    from ..store.standing import count_done
 
     for_ray = {"--address": address, "--workers": workers}
     if engine != "ray" and (given := [name for name, value in for_ray.items() if value]):
@@ -287,7 +288,8 @@ def extract(
         with results_alone():
             work = plan(network, stimuli, list(modules), **options)
             cost = estimate_cost(work, out, format=format, measure=network.backend.device != "meta")
-        show_plan(work, cost, out, weights, random, style)
+            n_done = count_done(out, format, work.request, work.stimuli)
+        show_plan(work, cost, out, weights, random, style, n_done, shard)
         return
     options |= {"out": out, "format": format}
     features: FeatureSet | None

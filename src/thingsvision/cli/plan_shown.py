@@ -11,14 +11,22 @@ from ..errors import counted
 from .output import duration_text, say, show_record, show_table, size_text
 
 if TYPE_CHECKING:
+    from ..engines.shard import Shard
     from ..estimate import Estimate
     from ..plans import Plan
 
 
 def show_plan(
-    work: Plan, cost: Estimate, out: str, weights: str | None, random: bool, style: str | None
+    work: Plan,
+    cost: Estimate,
+    out: str,
+    weights: str | None,
+    random: bool,
+    style: str | None,
+    n_done: int,
+    shard: Shard | None,
 ) -> None:
-    """Print what would be extracted, and what it would cost."""
+    """Print what would be extracted, what is there already, and what all would cost."""
     card = work.network.card
     record = {
         "network": work.network.name,
@@ -28,7 +36,9 @@ def show_plan(
         "preprocessing": str(work.network.preprocessing),
         "input": list(work.size),
         "batches": f"{len(work.starts)} of {counted(work.batch_size, 'image')}",
+        **({} if shard is None else {"shard": _shard(shard, work)}),
         "out": out,
+        "there already": counted(n_done, "image"),
         "bytes": f"{work.n_bytes} ({size_text(work.n_bytes)})",
         **_cost(cost),
     }
@@ -59,7 +69,18 @@ def show_plan(
     show_table(arrays, style, columns=("module", "shape", "axes", "bytes"), cut=("axes",))
     for advice in cost.advice:
         say(f"Note: {advice}")
-    say("Nothing was written. Run it without --dry-run to extract.")
+    next_step = "Run it without --dry-run to extract."
+    if n_done == len(work.stimuli):
+        next_step = "All is there already: without --dry-run nothing would be computed."
+    elif cost.advice:
+        next_step = "Mind the note before you run it without --dry-run."
+    say(f"Nothing was written. {next_step}")
+
+
+def _shard(shard: Shard, work: Plan) -> str:
+    """Say which batches a shard computes."""
+    starts = shard.of(work.starts)
+    return f"{shard}, which has {len(starts)} of the batches"
 
 
 def _cost(cost: Estimate) -> dict[str, str]:

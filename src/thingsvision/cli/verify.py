@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import click
 
+from ..errors import counted, listing
 from .output import results_alone, say, show_findings, show_table
 from .verb import Verb, table_options
 
-# Exit codes: something is wrong; what could be checked is right, but not all could be.
-WRONG, INCOMPLETE = 1, 4
+# Exit codes: something is wrong; all is as recorded, but some images have no features; what could
+# be checked is right, but not all could be.
+WRONG, SOME_FAILED, INCOMPLETE = 1, 3, 4
 
 
 @click.command(
@@ -42,8 +44,8 @@ def verify(
 
     Ids, counts and digests are compared with the record, the images with what they were, and
     whole batches are computed again with the recorded network and settings. The exit code is 0 if
-    all is right, 1 if something is wrong, and 4 if what could be checked is right but not
-    everything could be.
+    all is right, 1 if something is wrong, 4 if what could be checked is right but not everything
+    could be, and 3 if all is as recorded, but images that could not be decoded have no features.
     """
     from ..verification import verify_features
 
@@ -64,4 +66,11 @@ def verify(
     if not found.is_complete:
         say("What could be checked is right; not everything could be.")
         ctx.exit(INCOMPLETE)
+    if found.failed:
+        verb = "has" if len(found.failed) == 1 else "have"
+        say(
+            f"All is as recorded; but {counted(len(found.failed), 'image')} could not be decoded "
+            f"and {verb} no features: {listing(found.failed, 5)}."
+        )
+        ctx.exit(SOME_FAILED)
     say("All is right.")

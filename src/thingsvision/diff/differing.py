@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -105,6 +105,11 @@ def diff_features(a: Any, b: Any) -> FeatureDiff:
     if join is None:
         return FeatureDiff(tuple(findings), False)
     same_rows = len(join.a) == len(side_a) == len(side_b) and not join.is_reordered
+    join, about_failed = _without_failed(join, side_a, side_b)
+    findings += about_failed
+    same_rows &= not about_failed
+    if not len(join.a):
+        return FeatureDiff(tuple(findings), False)
     pairs, about_modules = _paired(side_a, side_b, join)
     findings += about_modules
     agree = same_rows and not any(finding.about == "modules" for finding in about_modules)
@@ -161,6 +166,27 @@ def _about_join(join: Join, a: Given, b: Given) -> Iterator[Finding]:
         yield Finding("order", says, moved)
 
 
+def _without_failed(join: Join, a: Given, b: Given) -> tuple[Join, list[Finding]]:
+    """Leave out rows that have no features on one side or on both, since their images failed."""
+    findings, kept = [], np.ones(len(join.a), bool)
+    for name, side, rows in (("A", a, join.a), ("B", b, join.b)):
+        if side.ids is None or not side.failures:
+            continue
+        failed = np.array([side.ids[row] in side.failures for row in rows])
+        if failed.any():
+            ids = [side.ids[row] for row in rows[failed]]
+            verb = "has" if len(ids) == 1 else "have"
+            says = (
+                f"{counted(len(ids), 'image')} could not be decoded and {verb} no features in "
+                f"{name}: {listing(ids, 5)}. The other rows are compared"
+            )
+            findings.append(Finding("failed", says, len(ids)))
+            kept &= ~failed
+    if not findings:
+        return join, []
+    return replace(join, a=join.a[kept], b=join.b[kept]), findings
+
+
 def _paired(a: Given, b: Given, join: Join) -> tuple[list[tuple[str, str]], list[Finding]]:
     """Choose which modules to compare: those of one name, or those that are most alike."""
     common = [name for name in a.arrays if name in b.arrays]
@@ -189,8 +215,9 @@ def _explained(a: Given, b: Given, name_a: str, name_b: str, join: Join) -> Expl
 
 
 def _sides(a: Given, b: Given, name_a: str, name_b: str, join: Join) -> Sides:
+    recorded = {finding.about for finding in _recorded(a.provenance, b.provenance)}
     return Sides(a.arrays[name_a], b.arrays[name_b], join, a.axes.get(name_a, ()),
-                 b.axes.get(name_b, ()))  # fmt: skip
+                 b.axes.get(name_b, ()), recorded)  # fmt: skip
 
 
 def _compared(
@@ -253,7 +280,7 @@ def _elsewhere(a: Given, b: Given, name_a: str, name_b: str, join: Join) -> list
 
 def _shuffled(a: Given, b: Given, name_a: str, name_b: str, join: Join) -> list[Finding]:
     """Look for B's rows elsewhere among A's."""
-    if len(a) != len(b) or len(a) < 3:
+    if not len(join.a) == len(a) == len(b) or len(a) < 3:
         return []
     partner = match_rows(a.arrays[name_a], b.arrays[name_b])
     if partner is None:

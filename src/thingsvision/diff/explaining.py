@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,6 +62,8 @@ class Sides:
         Their rows.
     axes_a, axes_b : sequence of str
         Names of axes, if they are known.
+    recorded : collection of str
+        What the records of both say differently: preprocessing, precision, …; empty if unknown.
     """
 
     a: Any
@@ -69,6 +71,7 @@ class Sides:
     join: Join
     axes_a: Sequence[str] = ()
     axes_b: Sequence[str] = ()
+    recorded: Collection[str] = ()
 
     @property
     def widths(self) -> tuple[int, int]:
@@ -139,6 +142,9 @@ def describe(sides: Sides) -> Explanation:
     about = "module"
     if mean > RELATED:
         about = "precision" if left <= COARSE and mean > 0.999 else "preprocessing"
+        # What the records say is surer than the size of differences.
+        if "precision" in sides.recorded and "preprocessing" not in sides.recorded:
+            about = "precision"
     return Explanation(about, f"{LIKE[about]}: {size}", left, False)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,8 @@ class Given:
         Names of axes, where they are known.
     provenance : dict
         What made them, where it is known.
+    failures : collection of str
+        Ids of stimuli that have no features, since they could not be decoded.
     """
 
     arrays: Mapping[str, Any]
@@ -49,6 +51,7 @@ class Given:
     made_by: str
     axes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    failures: Collection[str] = ()
 
     def __len__(self) -> int:
         return len(next(iter(self.arrays.values())))
@@ -112,6 +115,7 @@ def _of_set(features: FeatureSet, made_by: str) -> Given:
     return Given(
         {name: item.array for name, item in features.items()}, ids, made_by,
         {name: item.axes for name, item in features.items()}, features.provenance,
+        features.failures,
     )  # fmt: skip
 
 

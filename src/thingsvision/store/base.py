@@ -167,7 +167,8 @@ class Store(ABC):
                 self._write_meta(records.UNFINISHED)
             return False
         meta = records.read_meta(self.folder)
-        refuse_other(self.folder, meta, {"format": self.format, "request": self._request})
+        wanted = {"format": self.format, "request": self._request}
+        refuse_other(self.folder, meta, wanted, self._stimuli.ids)
         self._arrays = meta.get("arrays", {})
         if parts := meta.get("provenance", {}).get(PARTS):
             self._provenance[PARTS] = parts

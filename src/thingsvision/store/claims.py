@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ..errors import StimulusError, StoreError, listing
+from ..errors import StimulusError, StoreError, counted, listing
 from ..provenance import differences
 from ..stimuli import StimulusSet
 from .failures import Failure
+from .records import FINISHED, read_stimuli
 from .sums import Sums
 
 # Rows that one environment began are not continued by another.
@@ -31,19 +32,59 @@ def refuse_foreign(folder: Any) -> None:
         )
 
 
-def refuse_other(folder: Any, meta: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+def refuse_other(
+    folder: Any, meta: Mapping[str, Any], wanted: Mapping[str, Any], ids: Sequence[str]
+) -> None:
     """Refuse a folder that holds features of another request.
+
+    Parameters
+    ----------
+    folder : path
+        Where they lie.
+    meta : dict
+        Its record.
+    wanted : dict
+        Format and request.
+    ids : sequence of str
+        Of the stimuli that are wanted.
 
     Raises
     ------
     StoreError
         Names what differs.
     """
-    if changed := differences({key: meta[key] for key in wanted}, wanted):
+    there = {key: meta[key] for key in wanted}
+    if changed := differences(there, wanted):
+        others = _other_stimuli(folder, ids) if meta["status"] == FINISHED else []
+        if others and not differences(_without_stimuli(there), _without_stimuli(wanted)):
+            raise StoreError(
+                f"{str(folder)!r} holds features of other stimuli: {'; '.join(others)}. Put them "
+                "back as they were, choose another folder, or delete this one."
+            )
         raise StoreError(
             f"{str(folder)!r} holds features of another request: {listing(changed)}. "
             "Choose another folder, or delete this one."
         )
+
+
+def _without_stimuli(record: Mapping[str, Any]) -> dict[str, Any]:
+    request = {key: value for key, value in record["request"].items() if key != "stimuli"}
+    return {**record, "request": request}
+
+
+def _other_stimuli(folder: Any, ids: Sequence[str]) -> list[str]:
+    """Say which stimuli a finished folder has that are not wanted, and which it lacks."""
+    there = [row["id"] for row in read_stimuli(folder)]
+    known, wanted = set(there), set(ids)
+    found = {
+        "gone": [name for name in there if name not in wanted],
+        "new": [name for name in ids if name not in known],
+    }
+    words = [f"{counted(len(names), 'stimulus', 'stimuli')} {what}: {listing(names, 5)}"
+             for what, names in found.items() if names]  # fmt: skip
+    if not words and there != list(ids):
+        words = ["the same ones in another order"]
+    return words
 
 
 def refuse_elsewhere(folder: Any, meta: Mapping[str, Any], provenance: Mapping[str, Any]) -> None:
@@ -88,7 +129,7 @@ def refuse_changed(folder: Any, stimuli: StimulusSet, digests: Iterable[tuple[in
             changed.append(stimuli.ids[row])
     if changed:
         raise StoreError(
-            f"{len(changed)} images have changed since their features in "
+            f"{counted(len(changed), stimuli.modality)} changed since the features in "
             f"{str(folder)!r} were extracted: {listing(changed, 100)}. Choose another "
             "folder, or delete this one."
         )

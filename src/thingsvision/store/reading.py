@@ -34,11 +34,7 @@ def read_store(folder: Any, get: Get) -> FeatureSet:
         If the store is unfinished, or files are missing or damaged.
     """
     meta = records.read_meta(folder)
-    if meta["status"] != records.FINISHED:
-        raise StoreError(
-            f"The features in {str(folder)!r} are unfinished. Run the same command "
-            "again: it goes on where it stopped."
-        )
+    refuse_unfinished(folder, meta)
     rows = records.read_stimuli(folder)
     ids = tuple(row["id"] for row in rows)
     if digest_items(ids) != meta.get("ids"):
@@ -59,6 +55,21 @@ def read_store(folder: Any, get: Get) -> FeatureSet:
             for address, entry in meta["arrays"].items()
         }
     )  # fmt: skip
+
+
+def refuse_unfinished(folder: Any, meta: Mapping[str, Any]) -> None:
+    """Refuse features that are not complete.
+
+    Raises
+    ------
+    StoreError
+        If the record of a folder says so.
+    """
+    if meta["status"] != records.FINISHED:
+        raise StoreError(
+            f"The features in {str(folder)!r} are unfinished. Run the same command "
+            "again: it goes on where it stopped."
+        )
 
 
 def spec(entry: Mapping[str, Any]) -> tuple[str, tuple[int, ...], np.dtype[Any]]:

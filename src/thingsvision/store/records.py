@@ -111,7 +111,12 @@ def read_progress(folder: Path, part: str = "") -> dict[int, list[str]]:
     return written
 
 
-def read_other_progress(folder: Path, part: str = "") -> dict[int, list[str]]:
+def read_all_progress(folder: Path) -> dict[int, list[str]]:
+    """Read which batches anybody has written."""
+    return read_other_progress(folder, None)
+
+
+def read_other_progress(folder: Path, part: str | None = "") -> dict[int, list[str]]:
     """Read which batches others than a part, or than the whole, have written."""
     written: dict[int, list[str]] = {}
     for file in _files(folder):

@@ -83,7 +83,12 @@ def check_numbers(
     suspicious = np.flatnonzero(odd | empty)
     words = []
     if failed.any():
-        words.append(f"{counted(int(failed.sum()), 'image')} failed and have no features")
+        ids = [rows[row]["id"] for row in np.flatnonzero(failed)]
+        verb = "has" if len(ids) == 1 else "have"
+        words.append(
+            f"{counted(len(ids), 'image')} could not be decoded and {verb} no features: "
+            f"{listing(ids, 5)}"
+        )
     if odd.any():
         ids = [rows[row]["id"] for row in np.flatnonzero(odd)]
         words.append(f"NaN or infinity in {counted(len(ids), 'row')}: {listing(ids, 5)}")

@@ -43,11 +43,14 @@ class Verification:
         relative to the largest magnitude among them; empty if none were.
     rows : tuple of int
         Rows that were computed again.
+    failed : tuple of str
+        Ids of stimuli that have no features, as recorded, since they could not be decoded.
     """
 
     checks: tuple[Check, ...]
     differences: Mapping[str, float] = field(default_factory=dict)
     rows: tuple[int, ...] = ()
+    failed: tuple[str, ...] = ()
 
     @property
     def is_right(self) -> bool:
@@ -133,7 +136,8 @@ def verify_features(
     sources, images = _check_stimuli(meta, rows, stimuli)
     checks.append(images)
     found = _check_again(meta, features, rows, sources, suspicious, sample, network, seed)
-    return Verification((*checks, *found.checks), found.differences, found.rows)
+    failed = tuple(row["id"] for row in rows if row.get("status", OK) != OK)
+    return Verification((*checks, *found.checks), found.differences, found.rows, failed)
 
 
 def _check_ids(folder: Path, meta: Mapping[str, Any], rows: list[dict[str, str]]) -> Check:
