@@ -65,7 +65,7 @@ def test_the_same_as_from_features(
 
 
 def test_without_a_folder_they_stay_in_memory(images: np.ndarray) -> None:
-    with pytest.warns(ThingsvisionWarning, match="left out: table, unused"):
+    with pytest.warns(ThingsvisionWarning, match="Left out: table, unused"):
         rdms = stream_rdms(toy_network(), images, "*", dissimilarity="cosine", memory="1GB")
         features = extract_features(toy_network(), images, "*")
     assert list(rdms) == list(features)
@@ -227,7 +227,7 @@ def test_what_cannot_be_done_is_refused_before_the_pass(
     refused("has no option bandwidth", bandwidth=3.0)
     refused("is no bandwidth", dissimilarity="gaussian", bandwidth=-3.0)
     refused("nan='keep'", nan="keep")
-    refused("an RDM needs two", images[:1])
+    refused("1 stimulus given; an RDM needs two or more", images[:1])
     refused("is no amount of memory", memory="much")
     with pytest.raises(InvalidArgument, match="No network"):
         stream_rdms([], images, "fc")

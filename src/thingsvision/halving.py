@@ -68,7 +68,7 @@ class Halving:
             self.rows = self.parts[start] = size // 2
             log.warning(
                 "Memory does not suffice for %s at once; going on with %s at a time.",
-                counted(size, "stimulus").replace("stimuluss", "stimuli"), self.rows,
+                counted(size, "stimulus", "stimuli"), self.rows,
             )  # fmt: skip
             _let_go()
 

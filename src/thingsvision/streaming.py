@@ -268,7 +268,9 @@ def _check(
     if not networks:
         raise InvalidArgument("No network was given; give one or several.")
     if len(stimuli) < 2:
-        raise InvalidArgument(f"There is {counted(len(stimuli), 'stimulus')}; an RDM needs two.")
+        raise InvalidArgument(
+            f"{counted(len(stimuli), 'stimulus', 'stimuli')} given; an RDM needs two or more."
+        )
     streamed = [
         name
         for name, compute in DISSIMILARITIES.working()

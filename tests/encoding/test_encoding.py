@@ -232,6 +232,8 @@ def test_pooled_scores_are_those_of_all_held_out_predictions(rng):
     )
     with pytest.raises(InvalidArgument, match='1 test stimulus, too few.*average="pooled"'):
         tv.fit_encoding(x, y, cv=LeaveOneOut())
+    with pytest.raises(InvalidArgument, match="2 test stimuli, too few"):
+        tv.fit_encoding(x[:10], y[:10], cv=5)
 
 
 # --- no leakage -------------------------------------------------------------------------

@@ -142,8 +142,8 @@ def fit_encoding(
     smallest = min(len(test) for _, test in folds.outer)
     if average == "folds" and smallest < 3:
         raise InvalidArgument(
-            f"A fold has {counted(smallest, 'test stimulus')}, too few for a score of its own. "
-            'Say average="pooled", or make larger folds.'
+            f"A fold has {counted(smallest, 'test stimulus', 'test stimuli')}, too few for a score "
+            'of its own. Say average="pooled", or make larger folds.'
         )
     if block is not None and block < 1:
         raise InvalidArgument(f"block is {block}; at least one target is fitted at once.")

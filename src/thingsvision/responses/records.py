@@ -165,7 +165,7 @@ class Responses(Features):
     def __repr__(self) -> str:
         name = f"{self.module!r}, " if self.module else ""
         n_stimuli, n_targets = self.array.shape
-        size = f"{counted(n_stimuli, 'stimulus').replace('stimuluss', 'stimuli')} × "
+        size = f"{counted(n_stimuli, 'stimulus', 'stimuli')} × "
         return f"Responses({name}{size}{counted(n_targets, 'target')}, {self.dtype})"
 
 

@@ -57,7 +57,10 @@ def measured(
     takes = inspect.signature(compute).parameters
     _check_options(dissimilarity, options, takes)
     if array.ndim == 0 or array.size == 0:
-        raise InvalidArgument(f"Features of shape {array.shape} are no (n_stimuli, …).")
+        raise InvalidArgument(
+            f"Features of shape {array.shape} are no (n_stimuli, …). Those in a folder are opened "
+            "with open_features(folder)[module]."
+        )
     nan, conditions = given["nan"], given["conditions"]
     if nan not in NAN:
         raise InvalidArgument(f"nan={nan!r} is not allowed; it is 'refuse' or 'drop'.")
