@@ -79,9 +79,9 @@ def test_a_reference_of_other_stimuli_is_refused_before_anything_runs(
     def given(*ids: str) -> dict[str, tv.RDM]:
         return {"human": tv.RDM.from_matrix(subjects[0][: len(ids), : len(ids)], ids)}
 
-    with pytest.raises(MismatchError, match="1 images are not in the reference: d.png"):
+    with pytest.raises(MismatchError, match=r"Images that the reference lacks \(1\): d.png"):
         tv.make_set("four", images, given("a.png", "b.png", "c.png"))
-    with pytest.raises(MismatchError, match="1 of its ids have no image: x.png"):
+    with pytest.raises(MismatchError, match=r"Ids of it without an image \(1\): x.png"):
         tv.make_set("four", images, given("a.png", "b.png", "c.png", "x.png"))
     bare = {"human": tv.RDM.from_matrix(subjects[0])}
     with pytest.raises(MismatchError, match="does not name its stimuli"):
@@ -247,3 +247,9 @@ def test_ids_of_one_reference_lie_beside_the_file_of_sets(
     (data,) = tv.read_sets(tmp_path / "sets.toml")
     expected = subjects[0][::-1, ::-1]
     np.testing.assert_array_equal(data.references["m"][0].square(), expected)
+
+
+def test_a_file_in_the_place_of_a_name_is_recognised(images: Path, tmp_path: Path) -> None:
+    (tmp_path / "subjects.npy").touch()
+    with pytest.raises(UnknownName, match=r"NAME=.*subjects\.npy"):
+        tv.make_set("four", images, [str(tmp_path / "subjects.npy")])

@@ -126,9 +126,10 @@ def make_set(
     for reference, what in wanted.items():
         if what is None:
             if reference not in known:
-                raise unknown(
-                    "reference", reference, known, f"Those of a file are written {reference}=FILE."
-                )
+                of_file = f"Those of a file are written {reference}=FILE."
+                if Path(reference).expanduser().is_file():
+                    of_file = f"The file of that name needs one for the figures: NAME={reference}."
+                raise unknown("reference", reference, known, of_file)
             rdms = known[reference]
         else:
             rdms = _read(reference, what, names)
@@ -335,10 +336,10 @@ def _of(
         return named, "position"
     here, there = set(stimuli.ids), set(rdms[0].ids or ())
     told = [
-        f"{len(absent)} {words}: {listing(absent, 5)}"
+        f"{words} ({len(absent)}): {listing(absent, 5)}"
         for absent, words in (
-            ([one for one in stimuli.ids if one not in there], "images are not in the reference"),
-            ([one for one in rdms[0].ids or () if one not in here], "of its ids have no image"),
+            ([one for one in stimuli.ids if one not in there], "Images that the reference lacks"),
+            ([one for one in rdms[0].ids or () if one not in here], "Ids of it without an image"),
         )
         if absent
     ]

@@ -132,9 +132,10 @@ def _chosen(path: Path, stacks: dict[str, NDArray[Any]], variable: str | None) -
             f"{path} holds no RDMs: neither square matrices nor rows of n (n - 1) / 2 pairs. It "
             f"holds: {listing(shown) or 'nothing that can be read safely'}."
         )
+    first = next(iter(likely))
     raise InvalidArgument(
         f"{path} holds {len(likely)} arrays that can be RDMs: {listing(shown)}. Choose one: "
-        f"load_rdms(path, variable={next(iter(likely))!r})."
+        f"load_rdms(path, variable={first!r}), or for a reference {path.name}@{first}."
     )
 
 
