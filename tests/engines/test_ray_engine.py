@@ -116,7 +116,7 @@ def test_errors_and_warnings_of_workers_are_ours(cluster: Any, tmp_path: Path) -
     assert list(found.failures) == ["3.png"]
     for file in folder.iterdir():
         file.write_bytes(broken.read_bytes()[:-60])
-    with pytest.raises(StoreError, match="image changed"):
+    with pytest.raises(StoreError, match="5 images changed"):
         extract_with_ray(toy_network(), folder, "fc", out=tmp_path / "out", batch_size=2)
 
 

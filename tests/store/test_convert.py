@@ -56,7 +56,7 @@ def test_a_converted_folder_is_known_as_the_request_it_came_from(
     convert_features(tmp_path / "npy", tmp_path / "h5", "hdf5")
     again = extract(tmp_path / "h5", numbered(4), format="hdf5")
     assert again.provenance["converted"] == {"from": "npy"}  # nothing was computed anew
-    with pytest.raises(StoreError, match="another request"):
+    with pytest.raises(StoreError, match="other stimuli: 1 stimulus gone: 000003"):
         extract(tmp_path / "h5", numbered(3), format="hdf5")
 
 
