@@ -244,6 +244,16 @@ def test_another_precision_is_not_taken_for_other_preprocessing() -> None:
     assert not tv.diff_features(a, b).about("preprocessing")
 
 
+def test_what_only_some_rows_agree_on_is_no_explanation() -> None:
+    rows = np.random.default_rng(0).standard_normal((100, 40)).astype(np.float32)
+    other = rows + np.float32(0.5) * (np.arange(100) % 3)[:, None]
+    some = np.linspace(0, 99, 8).astype(int)  # those that are looked at first
+    other[some] = as_bfloat16(rows[some])
+    found = tv.diff_features(rows, other)
+    assert not found.agree and not found.about("values")
+    assert found.about("module") or found.about("preprocessing")
+
+
 FOREIGN = ("npy", "hdf5", "mat", "txt", "pt")
 
 

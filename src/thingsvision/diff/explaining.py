@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -105,10 +106,13 @@ def row_gaps(sides: Sides) -> NDArray[Any]:
 
 def explain(sides: Sides) -> Explanation | None:
     """Find what was done to the numbers; None if nothing that is known accounts for them."""
-    few, many = sides.sample(TRIED), sides.sample(SAMPLE)
-    for tried, sure in zip(_tries(sides, few), _tries(sides, many), strict=True):
-        if tried[1].residual <= SAME and sure[1].residual <= SAME:
-            words, change = sure
+    many = sides.sample(SAMPLE)
+    for place, (_, tried) in enumerate(_tries(sides, sides.sample(TRIED))):
+        if tried.residual > SAME:
+            continue
+        # Many rows cost much, so that they are asked only of what a few agree on.
+        words, change = next(islice(_tries(sides, many), place, None))
+        if change.residual <= SAME:
             about = "layout" if words and change.is_same else "values"
             says = f"{words}; {change.says[0].lower()}{change.says[1:]}" if words else change.says
             return Explanation(about, f"{says}.{_figures(sides, many, change.residual)}",

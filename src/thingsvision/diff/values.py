@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from math import inf
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -99,13 +100,13 @@ def changes(a: Rows, b: Rows) -> Iterator[Change]:
     Yields
     ------
     Change
-        Each with what it leaves unexplained.
+        Each with what it leaves unexplained: as many for all numbers, in one order.
     """
     yield Change("The numbers are the same", gap(a, b), is_same=True)
     for words, change in ROUNDED.items():
         for one, other, names in _both_ways(a, b):
-            if gap(change(one), other) == 0:
-                yield Change(words.format(**names), 0.0)
+            is_exact = gap(change(one), other) == 0
+            yield Change(words.format(**names), 0.0 if is_exact else inf)
     for words, change in PLAIN.items():
         for one, other, names in _both_ways(a, b):
             left = gap(change(one), other)
@@ -118,13 +119,15 @@ def _both_ways(a: Rows, b: Rows) -> list[tuple[Rows, Rows, dict[str, str]]]:
 
 
 def _linear(a: Rows, b: Rows) -> Iterator[Change]:
+    nothing = Change("", inf)
     if not (np.isfinite(a).all() and np.isfinite(b).all()):
+        yield from [nothing] * 4
         return
     square = float((a * a).sum())
     factor = float((a * b).sum()) / square if square else 0.0
-    if factor:
-        yield Change(f"B is {factor:.6g} times A", gap(factor * a, b))
+    yield Change(f"B is {factor:.6g} times A", gap(factor * a, b)) if factor else nothing
     if len(a) < 4:
+        yield from [nothing] * 3
         return
     shift = (b - a).mean(axis=0)
     centred = float(np.abs(a.mean(axis=0)).mean()), float(np.abs(b.mean(axis=0)).mean())
